@@ -1,0 +1,189 @@
+"""A training window as columns and matrices, and the one definition of what an event is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shortlist.errors import ConfigError
+from shortlist.types import Columns, Events, Ragged, Rows, Scores
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+DAY = 86_400_000_000  # microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What one kind of event is worth.
+
+    An event of this kind with value >= `least` adds `weight`; of one user and item at most `cap` events count (0 = no cap).
+    Weight 0 means "seen, says nothing more" (a view, a film watched but not rated); a negative weight is a dislike: the item
+    is never proposed again and never counts as liked.
+    """
+
+    code: int
+    weight: float = 1.0
+    cap: int = 0
+    least: float = -np.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """All kinds of one installation by name. Codes 0-255 are stored with the events: never give one to another name."""
+
+    table: Mapping[str, Kind] = field(default_factory=lambda: DEFAULT_KINDS)
+
+    def __post_init__(self) -> None:
+        seen: dict[int, str] = {}
+        for name, kind in self.table.items():
+            if not 0 <= kind.code <= 255:
+                raise ConfigError(f"code {kind.code} is out of range 0-255", where=f"events.kinds.{name}")
+            if kind.code in seen:
+                raise ConfigError(f"code {kind.code} is taken by {seen[kind.code]!r}", where=f"events.kinds.{name}")
+            seen[kind.code] = name
+
+    def name(self, code: int) -> str:
+        return next((name for name, kind in self.table.items() if kind.code == code), f"kind-{code}")
+
+    def weight(self, kind: NDArray[np.uint8], value: Scores) -> Scores:  # (E,), (E,) -> (E,)
+        """What each event says about its item, caps aside."""
+        weight, least = np.zeros(256, np.float32), np.full(256, -np.inf, np.float32)
+        for each in self.table.values():
+            weight[each.code], least[each.code] = each.weight, each.least
+        return np.where(value >= least[kind], weight[kind], np.float32(0)).astype(np.float32)
+
+    def cap(self, kind: NDArray[np.uint8]) -> NDArray[np.int64]:  # (E,)
+        """How many events of one user, item and kind count at most."""
+        cap = np.zeros(256, np.int64)
+        for each in self.table.values():
+            cap[each.code] = each.cap
+        return np.where(cap[kind] > 0, cap[kind], np.iinfo(np.int64).max)
+
+
+DEFAULT_KINDS: Mapping[str, Kind] = {
+    "view": Kind(0, 0.0),
+    "click": Kind(1, 1.0, 5),
+    "rate": Kind(2, 1.0, 1),
+    "like": Kind(3, 2.0, 1),
+    "cart": Kind(4, 2.0, 5),
+    "buy": Kind(5, 3.0, 5),
+    "hide": Kind(6, -1.0, 1),
+    "shown": Kind(7, 0.0),
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Events of a window in time order, with the catalog facts a model may learn from. Rows are catalog rows."""
+
+    events: Events  # sorted by time; ties keep their order of arrival
+    n_users: int
+    n_items: int
+    kinds: Kinds = field(default_factory=Kinds)
+    users: Columns = field(default_factory=dict)  # (U,) facts by user row
+    items: Columns = field(default_factory=dict)  # (I,) facts by item row
+    now: int = 0  # microseconds: the end of the window, "today" for decays
+
+    @staticmethod
+    def of(
+        events: Events,
+        n_users: int,
+        n_items: int,
+        *,
+        kinds: Kinds | None = None,
+        users: Columns | None = None,
+        items: Columns | None = None,
+        now: int | None = None,
+    ) -> Dataset:
+        """Sort by time if need be; rows outside the catalog are left out; `now` is the last event's time by default."""
+        known = (events.user >= 0) & (events.user < n_users) & (events.item >= 0) & (events.item < n_items)
+        if not known.all():
+            events = events.take(known)
+        if len(events) and np.any(events.time[1:] < events.time[:-1]):
+            events = events.take(np.argsort(events.time, kind="stable"))
+        end = int(events.time[-1]) if len(events) else 0
+        return Dataset(
+            events, n_users, n_items, kinds or Kinds(), users or {}, items or {}, end if now is None else now
+        )
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    @cached_property
+    def weight(self) -> Scores:  # (E,)
+        """What each event says about its item, repeats beyond a kind's cap counting 0 (the earliest count)."""
+        weight = self.kinds.weight(self.events.kind, self.events.value)
+        cap = self.kinds.cap(self.events.kind)
+        if len(weight) and cap.min() < np.iinfo(np.int64).max:
+            pair = (self.events.user.astype(np.int64) * self.n_items + self.events.item) * 256 + self.events.kind
+            order = np.argsort(pair, kind="stable")
+            fresh = np.concatenate(([True], pair[order][1:] != pair[order][:-1]))
+            start = np.maximum.accumulate(np.where(fresh, np.arange(len(order)), 0))
+            nth = np.empty(len(order), np.int64)
+            nth[order] = np.arange(len(order)) - start
+            weight = np.where(nth < cap, weight, np.float32(0))
+        return weight
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """(U, I) float32: summed weight of what each user liked. Pairs whose sum is not positive are absent."""
+        from scipy.sparse import csr_array
+
+        said = self.weight != 0
+        user, item, weight = self.events.user[said], self.events.item[said], self.weight[said]
+        matrix = csr_array((weight, (user, item)), shape=(self.n_users, self.n_items), dtype=np.float32)
+        matrix.sum_duplicates()
+        matrix.data[matrix.data < 0] = 0
+        matrix.eliminate_zeros()
+        matrix.sort_indices()
+        return matrix
+
+    @cached_property
+    def ratings(self) -> csr_array:
+        """(U, I) float32: the last value each user gave each item, for kinds whose values are ratings."""
+        from scipy.sparse import csr_array
+
+        pair = self.events.user.astype(np.int64) * self.n_items + self.events.item
+        order = np.argsort(pair, kind="stable")
+        last = order[np.concatenate((pair[order][1:] != pair[order][:-1], np.ones(min(1, len(order)), np.bool_)))]
+        shape = (self.n_users, self.n_items)
+        return csr_array((self.events.value[last], (self.events.user[last], self.events.item[last])), shape=shape)
+
+    @cached_property
+    def sequences(self) -> Ragged:
+        """For each user, oldest first: the columns of types.HISTORY. All events, weight 0 included."""
+        order = np.argsort(self.events.user, kind="stable")
+        ptr = np.concatenate(([0], np.cumsum(np.bincount(self.events.user, minlength=self.n_users)))).astype(np.int64)
+        return Ragged(
+            ptr,
+            {
+                "item": self.events.item[order],
+                "kind": self.events.kind[order],
+                "value": self.events.value[order],
+                "weight": self.weight[order],
+                "time": self.events.time[order],
+            },
+        )
+
+    def histories(self, users: Rows) -> Ragged:
+        """The sequences of `users` (B,); -1 and rows beyond the window give an empty list."""
+        known = (users >= 0) & (users < self.n_users)
+        positions = np.where(known, users, 0)
+        lists = self.sequences.take(positions)
+        return lists if known.all() else lists.where(known[lists.owner])
+
+    def before(self, time: int) -> Dataset:
+        """The events strictly before `time`, with `now` set to it."""
+        cut = int(np.searchsorted(self.events.time, time, side="left"))
+        return replace(self, events=self.events.take(np.arange(cut)), now=time)
+
+    def only(self, mask: NDArray[np.bool_]) -> Dataset:
+        """The events where `mask` (E,) is true."""
+        return replace(self, events=self.events.take(mask))

@@ -1,0 +1,215 @@
+"""The only segment arithmetic: sort, cut, merge, gather, rank, chance. NaN sinks, ties are stable, batches equal singles.
+
+A *segment* is the run of rows of one query in a flat table sorted by query.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shortlist.types import Candidates, Columns, Mask, Positions, Ragged, Rows, Scores
+
+
+def pointers(query: Rows, queries: int) -> NDArray[np.int64]:
+    """(B + 1,) segment borders of a non-decreasing `query` column (N,)."""
+    return np.searchsorted(query, np.arange(queries + 1)).astype(np.int64)
+
+
+def gather(array: NDArray[Any], rows: NDArray[np.integer[Any]], fill: Any) -> NDArray[Any]:
+    """array[rows], with `fill` where a row is negative or beyond the array."""
+    if not len(array):
+        return np.full((len(rows), *array.shape[1:]), fill, array.dtype)
+    known = (rows >= 0) & (rows < len(array))
+    if known.all():
+        return array[rows]
+    found = array[np.where(known, rows, 0)]
+    found[~known] = fill
+    return found
+
+
+def _order_key(score: Scores) -> Scores:
+    return np.where(np.isnan(score), -np.inf, score)
+
+
+def topk(query: Rows, score: Scores, k: int, queries: int) -> Positions:
+    """Positions of the k best rows of each segment, best first; NaN last, ties by position.
+
+    Shapes: query (N,) non-decreasing, score (N,); returns (M,) grouped by query.
+    """
+    if k <= 0 or not len(query):
+        return np.empty(0, np.intp)
+    key = _order_key(score)
+    if queries == 1 or query[0] == query[-1]:
+        return _top_of_one(key, k)
+    ptr = pointers(query, queries)
+    length = np.diff(ptr)
+    width = int(length.max())
+    padded = np.full((queries, width), -np.inf, np.float32)
+    column = np.arange(len(query)) - np.repeat(ptr[:-1], length)
+    padded[query, column] = key
+    order = np.argsort(-padded, axis=1, kind="stable")[:, :k]
+    # -inf rows and padding tie; the stable sort keeps real rows (lower columns) first
+    valid = np.arange(order.shape[1]) < np.minimum(length, k)[:, None]
+    return (order + ptr[:-1, None])[valid].astype(np.intp)
+
+
+def _top_of_one(key: Scores, k: int) -> Positions:
+    if k >= len(key):
+        return np.argsort(-key, kind="stable")
+    cut = np.partition(key, len(key) - k)[len(key) - k]
+    above = np.flatnonzero(key > cut)
+    tied = np.flatnonzero(key == cut)[: k - len(above)]
+    picked = np.sort(np.concatenate((above, tied)))
+    return picked[np.argsort(-key[picked], kind="stable")]
+
+
+def rank_within(query: Rows, score: Scores, queries: int) -> NDArray[np.float32]:
+    """(N,) 1 for the best row of each segment, 2 for the next ...; NaN where the score is NaN. Ties by position."""
+    order = topk(query, score, len(query), queries)
+    rank = np.empty(len(query), np.float32)
+    ptr = pointers(query, queries)
+    rank[order] = np.arange(len(query)) - np.repeat(ptr[:-1], np.diff(ptr)) + 1
+    rank[np.isnan(score)] = np.nan
+    return rank
+
+
+def zscore_within(query: Rows, score: Scores, queries: int) -> Scores:
+    """(N,) score minus its segment's mean over its standard deviation, NaN ignored and kept; 0 where all are equal."""
+    known = ~np.isnan(score)
+    value = np.where(known, score, 0).astype(np.float64)
+    count = np.maximum(np.bincount(query, known, queries), 1)
+    mean = np.bincount(query, value, queries) / count
+    gap = np.where(known, value - mean[query], 0)
+    spread = np.sqrt(np.bincount(query, gap * gap, queries) / count)
+    scaled = gap / np.where(spread > 1e-12, spread, 1)[query]
+    return np.where(known, scaled, np.nan).astype(np.float32)
+
+
+def merge(parts: dict[str, Candidates], queries: int) -> Candidates:
+    """One row per (query, item). Each source's "score" becomes a column of its name, NaN where it did not propose the item.
+
+    Rows are ordered by query, then by item row, so the result does not depend on the order of the sources.
+    """
+    names = list(parts)
+    key = np.concatenate(
+        [np.empty(0, np.int64)] + [(part.query.astype(np.int64) << 32) | part.item for part in parts.values()]
+    )
+    unique, inverse = np.unique(key, return_inverse=True)
+    columns: dict[str, NDArray[Any]] = {}
+    start = 0
+    for name in names:
+        part = parts[name]
+        column = np.full(len(unique), np.nan, np.float32)
+        column[inverse[start : start + len(part)]] = part.columns["score"]
+        columns[name] = column
+        start += len(part)
+    return Candidates((unique >> 32).astype(np.int32), (unique & 0xFFFFFFFF).astype(np.int32), columns)
+
+
+def cap_per_group(query: Rows, group: Ragged, k: int, cap: int, queries: int) -> Positions:
+    """Walk each segment in its present order and keep at most `cap` rows of each group, k rows in all.
+
+    `group` gives for each row (N,) its list of group codes in column "code"; a row of several groups counts in each.
+    """
+    kept: list[int] = []
+    ptr = pointers(query, queries)
+    codes, start = group["code"].tolist(), group.ptr.tolist()
+    for b in range(queries):
+        seen: dict[int, int] = {}
+        taken = 0
+        for row in range(int(ptr[b]), int(ptr[b + 1])):
+            if taken == k:
+                break
+            mine = codes[start[row] : start[row + 1]]
+            if any(seen.get(code, 0) >= cap for code in mine):
+                continue
+            for code in mine:
+                seen[code] = seen.get(code, 0) + 1
+            kept.append(row)
+            taken += 1
+    return np.asarray(kept, np.intp)
+
+
+def contains(lists: Ragged, query: Rows, item: Rows) -> Mask:
+    """(N,) true where `item` occurs in list `query` of `lists` (column "item")."""
+    if not len(lists["item"]):
+        return np.zeros(len(query), np.bool_)
+    have = (lists.owner.astype(np.int64) << 32) | lists["item"].astype(np.int64)
+    return np.isin((query.astype(np.int64) << 32) | item.astype(np.int64), have)
+
+
+def forbid(scores: NDArray[np.float32], exclude: Ragged, allowed: Mask) -> None:
+    """Set to -inf, in place, what a source must not propose. `scores` is (B, I) by item row."""
+    width = scores.shape[1]
+    item, owner = exclude["item"], exclude.owner
+    known = (item >= 0) & (item < width)
+    scores[owner[known], item[known]] = -np.inf
+    if len(allowed):
+        denied = np.flatnonzero(~allowed[:width])
+        scores[:, denied] = -np.inf
+
+
+def permitted(query: Rows, item: Rows, exclude: Ragged, allowed: Mask) -> Mask:
+    """(N,) true where a source may propose the row: the flat twin of `forbid`."""
+    mask = ~contains(exclude, query, item)
+    if len(allowed):
+        mask &= gather(allowed, item, True)
+    return mask
+
+
+def top_of_matrix(scores: NDArray[np.float32], k: int) -> Candidates:
+    """The k best items of each row of `scores` (B, I), best first, ties by item row; -inf and NaN are never taken."""
+    b, width = scores.shape
+    k = min(k, width)
+    if not b or k <= 0:
+        return Candidates.empty()
+    key = np.where(np.isnan(scores), -np.inf, scores)
+    if k < width:
+        cut = np.partition(key, width - k, axis=1)[:, width - k]
+    else:
+        cut = np.full(b, -np.inf, np.float32)
+    query, item = np.nonzero((key >= cut[:, None]) & (key > -np.inf))
+    score = key[query, item]
+    order = topk(query.astype(np.int32), score, k, b)
+    return Candidates(query[order].astype(np.int32), item[order].astype(np.int32), {"score": score[order]})
+
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's finaliser (Steele, Lea, Flood 2014): 64 well-stirred bits of each 64-bit number."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def chance(seed: NDArray[np.uint64], item: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """(N,) uniform in [0, 1) from a query's seed and an item: no state, so the order of asking never matters."""
+    stirred = mix(mix(seed.astype(np.uint64) + _GOLDEN) + item.astype(np.int64).view(np.uint64) * _GOLDEN)
+    return (stirred >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def event_ids(
+    user: Rows, item: Rows, kind: NDArray[np.uint8], value: Scores, time: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """(E, 2) ids for events that came without one: equal facts, equal id, so that loading twice adds nothing twice."""
+    pair = (user.astype(np.int64).view(np.uint64) << np.uint64(32)) | item.astype(np.uint32).astype(np.uint64)
+    rest = (value.astype(np.float32).view(np.uint32).astype(np.uint64) << np.uint64(8)) | kind.astype(np.uint64)
+    moment = time.astype(np.int64).view(np.uint64)
+    first = mix(mix(mix(pair + _GOLDEN) ^ moment) + rest)
+    second = mix(mix(mix(moment + _GOLDEN) ^ rest) + pair)
+    return np.stack((first, second), axis=1)
+
+
+def decay(age: NDArray[Any], half_life: float) -> NDArray[np.float64]:
+    """0.5 ** (age / half_life), ages below 0 counted as 0; both in the same unit."""
+    return np.exp2(-np.maximum(age, 0) / half_life)
+
+
+def columns_of(columns: Columns, positions: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Every column at `positions`."""
+    return {name: column[positions] for name, column in columns.items()}

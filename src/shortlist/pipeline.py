@@ -1,0 +1,274 @@
+"""The one pipeline: a request, a nightly batch and an engine's partition all run `Pipeline.recommend`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TypeVar
+
+import numpy as np
+
+from shortlist import ops
+from shortlist.errors import ConfigError, ShapeError
+from shortlist.protocols import Explainer, Feature, Filter, Reranker, Scorer, Sink, Source
+from shortlist.types import Candidates, Queries
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one stage did in one call."""
+
+    stage: str  # narrow, recall, merge, filter, feature, rank, late, rerank, fallback, because
+    name: str
+    seconds: float
+    rows_in: int
+    rows_out: int
+    error: str = ""  # class and message of what went wrong; empty = fine
+
+
+@dataclass(slots=True)
+class Trace:
+    """Every step of one call, in order: the metrics, the slow log and the explain page all read this."""
+
+    steps: list[Step] = field(default_factory=list)
+    short_by: int = 0  # places that stayed empty because the catalogue holds no more
+    filled: int = 0  # places filled from the fallback
+
+    @property
+    def errors(self) -> list[Step]:
+        return [step for step in self.steps if step.error]
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Rows removed, by the filter that removed them."""
+        out: dict[str, int] = {}
+        for step in self.steps:
+            if step.stage in ("filter", "late") and not step.error:
+                out[step.name] = out.get(step.name, 0) + step.rows_in - step.rows_out
+        return out
+
+    @property
+    def level(self) -> str:
+        """none | partial | fallback: how far the answer is from what was configured."""
+        if self.filled:
+            return "fallback"
+        return "partial" if self.errors else "none"
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the answer is degraded, one entry a cause."""
+        out = [f"{step.stage} {step.name}: {step.error}" for step in self.errors]
+        if self.filled:
+            out.append(f"{self.filled} places filled from the fallback list")
+        return out
+
+    def run(self, stage: str, name: str, rows_in: int, work: Callable[[], T], size: Callable[[T], int]) -> T | None:
+        """Time one step. Weather becomes None and a counted error; a programmer's error is raised."""
+        start = perf_counter()
+        try:
+            result = work()
+        except (ShapeError, ConfigError, TypeError, AttributeError, NameError):
+            raise
+        except Exception as error:  # the failure table decides what a missing result means
+            seconds = perf_counter() - start
+            self.steps.append(Step(stage, name, seconds, rows_in, 0, f"{type(error).__name__}: {error}"))
+            return None
+        self.steps.append(Step(stage, name, perf_counter() - start, rows_in, size(result)))
+        return result
+
+
+class FilterFailed(Exception):
+    """A filter that is a promise to someone could not be applied: the request must fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """A source and how many rows a query it is asked for."""
+
+    source: Source
+    k: int = 100
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A funnel: recall, merge, filter, features, rank, rerank, fill. Mappings are applied in their order.
+
+    | where | on exception | why |
+    |---|---|---|
+    | one source | skipped, counted | recall is redundant |
+    | all sources | the fallback fills | a page is never empty |
+    | feature | its columns are missing, counted | rankers accept NaN |
+    | filter | `FilterFailed`, unless named in `optional` | a filter is a promise to someone |
+    | scorer | reciprocal-rank fusion of the source scores, counted | the order is still sensible |
+    | reranker | plain top-k, counted | |
+    | explainer, sink | counted | never the caller's problem |
+    | wrong shape, unknown column, bad configuration | raised, always | a programmer's error is never weather |
+    """
+
+    sources: Mapping[str, Recall]
+    filters: Mapping[str, Filter] = field(default_factory=dict)
+    features: Mapping[str, Feature] = field(default_factory=dict)
+    scorer: Scorer | None = None  # None: reciprocal-rank fusion
+    reranker: Reranker | None = None  # None: the k best
+    late_filters: Mapping[str, Filter] = field(default_factory=dict)  # those that need a feature column
+    optional: tuple[str, ...] = ()  # filters whose failure is counted instead of failing the request
+    fallback: Source | None = None
+    sinks: Mapping[str, Sink] = field(default_factory=dict)
+    limit: int = 20  # places on a page when the caller names no number
+
+    def recommend(self, queries: Queries, k: int, *, effort: float = 1.0) -> tuple[Candidates, Trace]:
+        """At most k rows per query, best first, with every column that was computed on the way.
+
+        Columns: one per source (NaN = not proposed by it), features, "score", "fallback" (true = not from the funnel).
+        `effort` in (0, 1] scales every source's k.
+        """
+        trace = Trace()
+        queries = self._narrow(trace, queries)
+        found = self._recall(trace, queries, effort)
+        found = self._filter(trace, "filter", self.filters, queries, found)
+        found = self._features(trace, queries, found)
+        found = found.with_columns({"score": self._score(trace, queries, found)})
+        found = self._filter(trace, "late", self.late_filters, queries, found)
+        slate = found.take(self._order(trace, queries, found, k))
+        return self._fill(trace, queries, slate, k), trace
+
+    def because(self, queries: Queries, slate: Candidates) -> tuple[dict[str, np.ndarray], Trace]:
+        """For each source that can explain itself: (N,) the history item that spoke most for each shown row, -1 = none."""
+        trace = Trace()
+        spoken: dict[str, np.ndarray] = {}
+        for name, recall in self.sources.items():
+            source = recall.source
+            if not isinstance(source, Explainer) or name not in slate.columns:
+                continue
+            proposed = np.flatnonzero(~np.isnan(slate.columns[name]))
+            rows = slate.take(proposed)
+            why = trace.run("because", name, len(rows), lambda s=source, r=rows: s.because(queries, r), len)
+            if why is not None:
+                spoken[name] = np.full(len(slate), -1, np.int32)
+                spoken[name][proposed] = why
+        return spoken, trace
+
+    def tell(self, queries: Queries, slate: Candidates) -> Trace:
+        """Give what was shown to every sink; call it after the reply has left."""
+        trace = Trace()
+        for name, sink in self.sinks.items():
+            trace.run("sink", name, len(slate), lambda s=sink: s.write(queries, slate), lambda _: len(slate))
+        return trace
+
+    def _narrow(self, trace: Trace, queries: Queries) -> Queries:
+        for name, each in {**self.filters, **self.late_filters}.items():
+            given = queries
+            narrowed = trace.run("narrow", name, len(given), lambda e=each, q=given: e.narrow(q), len)
+            if narrowed is not None:
+                queries = narrowed
+            elif name not in self.optional:
+                raise FilterFailed(f"filter {name}: {trace.steps[-1].error}")
+        return queries
+
+    def _recall(self, trace: Trace, queries: Queries, effort: float) -> Candidates:
+        parts: dict[str, Candidates] = {}
+        for name, recall in self.sources.items():
+            k = max(1, int(recall.k * effort))
+            part = trace.run("recall", name, len(queries), lambda s=recall.source, n=k: s.recall(queries, n), len)
+            if part is not None:
+                parts[name] = part
+        total = sum(len(part) for part in parts.values())
+        merged = trace.run("merge", "", total, lambda: ops.merge(parts, len(queries)), len)
+        assert merged is not None, trace.steps[-1].error
+        return merged
+
+    def _filter(
+        self, trace: Trace, stage: str, filters: Mapping[str, Filter], queries: Queries, found: Candidates
+    ) -> Candidates:
+        for name, each in filters.items():
+            rows = found
+            kept = trace.run(
+                stage, name, len(rows), lambda e=each, r=rows: _mask(name, e.keep(queries, r), r), np.count_nonzero
+            )
+            if kept is not None:
+                found = found if kept.all() else found.take(kept)
+            elif name not in self.optional:
+                raise FilterFailed(f"filter {name}: {trace.steps[-1].error}")
+        return found
+
+    def _features(self, trace: Trace, queries: Queries, found: Candidates) -> Candidates:
+        for name, each in self.features.items():
+            rows = found
+            columns = trace.run(
+                "feature", name, len(rows), lambda e=each, r=rows: e.columns(queries, r), lambda _: len(rows)
+            )
+            if columns is not None:
+                found = found.with_columns(columns)
+        return found
+
+    def _score(self, trace: Trace, queries: Queries, found: Candidates) -> np.ndarray:
+        scorer = self.scorer
+        if scorer is not None:
+            name = type(scorer).__name__
+            score = trace.run("rank", name, len(found), lambda: _column(name, scorer.score(queries, found), found), len)
+            if score is not None:
+                return score
+        fused = trace.run("rank", "reciprocal rank", len(found), lambda: self._fuse(queries, found), len)
+        assert fused is not None, trace.steps[-1].error
+        return fused
+
+    def _fuse(self, queries: Queries, found: Candidates) -> np.ndarray:
+        fused = np.zeros(len(found), np.float32)
+        for name in self.sources:
+            if name in found.columns:
+                rank = ops.rank_within(found.query, found.columns[name], len(queries))
+                fused += np.where(np.isnan(rank), 0, 1 / (60 + rank)).astype(np.float32)
+        return fused
+
+    def _order(self, trace: Trace, queries: Queries, found: Candidates, k: int) -> np.ndarray:
+        reranker = self.reranker
+        if reranker is not None:
+            name = type(reranker).__name__
+            order = trace.run("rerank", name, len(found), lambda: reranker.order(queries, found, k), len)
+            if order is not None:
+                return order
+        score = found.columns["score"]
+        plain = trace.run("rerank", "top-k", len(found), lambda: ops.topk(found.query, score, k, len(queries)), len)
+        assert plain is not None, trace.steps[-1].error
+        return plain
+
+    def _fill(self, trace: Trace, queries: Queries, slate: Candidates, k: int) -> Candidates:
+        """Fill missing places from the fallback; hard filters hold for it too."""
+        slate = slate.with_columns({"fallback": np.zeros(len(slate), np.bool_)})
+        missing = k - np.bincount(slate.query, minlength=len(queries))
+        fallback = self.fallback
+        needy = np.flatnonzero(missing > 0)
+        if fallback is not None and len(needy):
+            asked = queries.take(needy)
+            extra = trace.run(
+                "fallback", type(fallback).__name__, len(slate), lambda: fallback.recall(asked, 2 * k), len
+            )
+            if extra is not None:
+                local = self._filter(trace, "filter", {**self.filters, **self.late_filters}, asked, extra)
+                local = Candidates(needy[local.query].astype(np.int32), local.item, {"score": local.columns["score"]})
+                taken = (slate.query.astype(np.int64) << 32) | slate.item
+                local = local.take(~np.isin((local.query.astype(np.int64) << 32) | local.item, taken))
+                start = ops.pointers(local.query, len(queries))[:-1]
+                local = local.take(np.arange(len(local)) - start[local.query] < missing[local.query])
+                score = np.full(len(local), np.nan, np.float32)
+                local = local.with_columns({"score": score, "fallback": np.ones(len(local), np.bool_)})
+                trace.filled = len(local)
+                slate = Candidates.concat([slate, local])
+                missing = k - np.bincount(slate.query, minlength=len(queries))
+        trace.short_by = int(missing.sum())
+        return slate
+
+
+def _mask(name: str, mask: np.ndarray, found: Candidates) -> np.ndarray:
+    if mask.dtype != np.bool_ or mask.shape != (len(found),):
+        raise ShapeError(f"filter {name} returned {mask.dtype} {mask.shape}, expected bool ({len(found)},)")
+    return mask
+
+
+def _column(name: str, score: np.ndarray, found: Candidates) -> np.ndarray:
+    if score.shape != (len(found),):
+        raise ShapeError(f"scorer {name} returned {score.shape}, expected ({len(found)},)")
+    return score.astype(np.float32, copy=False)

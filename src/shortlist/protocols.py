@@ -1,0 +1,166 @@
+"""What a component may be asked: one verb per stage, four store roles. Implement the methods; inherit nothing.
+
+A stage is a frozen dataclass. It takes time and chance from `queries` (never from the clock or a global generator), logs
+nothing, measures nothing, and returns only what it may change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from shortlist.types import Candidates, Columns, Events, Mask, Positions, Queries, Ragged, Rows, Scores, Vectors
+
+if TYPE_CHECKING:
+    from shortlist.dataset import Dataset
+
+M_co = TypeVar("M_co", covariant=True)
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Propose items: at most k rows per query, best first, with a "score" column.
+
+    Never proposes an item in `queries.exclude` or outside `queries.allowed`, nor one twice for a query. Users and items
+    beyond what it was trained on are safe: it proposes nothing for them, it never raises.
+    """
+
+    def recall(self, queries: Queries, k: int) -> Candidates: ...
+
+
+@runtime_checkable
+class Feature(Protocol):
+    """Know something about candidates, and keep it up to date."""
+
+    def columns(self, queries: Queries, found: Candidates) -> Columns: ...  # each (N,) or (N, d)
+
+    def update(self, events: Events) -> None: ...  # fold what happened; may do nothing
+
+
+@runtime_checkable
+class Filter(Protocol):
+    """Decide what may be shown. `narrow` says beforehand what it can, so that retrieval never fills a list with items that
+    `keep` would take out again; `keep` is the promise, and holds for fallback items too."""
+
+    def narrow(self, queries: Queries) -> Queries: ...  # may only add to exclude and shrink allowed
+
+    def keep(self, queries: Queries, found: Candidates) -> Mask: ...  # (N,) true for rows that may be shown
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """One number per row, larger is better; NaN means "no opinion" and sinks."""
+
+    def score(self, queries: Queries, found: Candidates) -> Scores: ...  # (N,)
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Positions into found, best first within each query, at most k per query, grouped by query in order."""
+
+    def order(self, queries: Queries, found: Candidates, k: int) -> Positions: ...  # (M,)
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """The item of the history (or context) that spoke most for each row: a catalog row, -1 when none did."""
+
+    def because(self, queries: Queries, found: Candidates) -> Rows: ...  # (N,)
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Told what was shown, after the reply has left."""
+
+    def write(self, queries: Queries, slate: Candidates) -> None: ...
+
+
+@runtime_checkable
+class Recipe(Protocol[M_co]):
+    """Hyper-parameters that can learn: a frozen dataclass. The model is another, complete object, whose fields are arrays,
+    numbers, strings, bytes, mappings of such, or such dataclasses: so it can be released (see release.py)."""
+
+    def fit(self, data: Dataset, *, seed: int) -> M_co: ...
+
+
+class Catalog(Protocol):
+    """Names and slow facts. The only place that knows external ids. Rows are append-only and never reused.
+
+    Entities are "user" and "item". Column values: text (object array of str), number (float64), time (int64 microseconds),
+    flag (bool), list of text (object array of tuples). A row without a value reads as "", NaN, -1, False, ().
+    """
+
+    def rows(self, entity: str, ids: Sequence[str], *, create: bool = False) -> Rows: ...  # -1 = unknown
+
+    def ids(self, entity: str, rows: Rows) -> list[str]: ...
+
+    def size(self, entity: str) -> int: ...  # rows are 0 .. size - 1
+
+    def put(self, entity: str, rows: Rows, columns: Columns) -> None: ...  # durable when it returns
+
+    def read(self, entity: str, rows: Rows, names: Sequence[str]) -> Columns: ...  # unknown name: ConfigError
+
+    def names(self, entity: str) -> Sequence[str]: ...  # the columns that exist, sorted
+
+    def version(self, entity: str) -> int: ...  # grows with every change, so that derived arrays can be cached
+
+
+class EventLog(Protocol):
+    """Everything that happened, in order of arrival. Append only; an event id that is known already adds nothing."""
+
+    def append(self, events: Events) -> Mask: ...  # (E,) true = new. Durable when it returns
+
+    def scan(self, start: str = "", stop: str = "") -> Iterator[tuple[str, Events]]: ...  # (offset after it, batch)
+
+    def end(self) -> str: ...  # the offset after the last event
+
+
+class State(Protocol):
+    """What changes while we serve: keyed columns, counters, bounded lists. Can be rebuilt from the log."""
+
+    def read(self, table: str, rows: Rows, names: Sequence[str]) -> Columns: ...  # missing = NaN
+
+    def write(self, table: str, rows: Rows, columns: Columns) -> None: ...
+
+    def add(self, table: str, name: str, rows: Rows, amount: Scores) -> None: ...  # repeated rows add up
+
+    def push(self, table: str, name: str, rows: Rows, columns: Columns, keep: int) -> None: ...  # newest `keep` by time
+
+    def lists(self, table: str, name: str, rows: Rows) -> Ragged: ...  # oldest first by "time"
+
+
+class Index(Protocol):
+    """Nearest vectors by inner product in a named space. The name carries the release."""
+
+    def build(self, space: str, rows: Rows, vectors: Vectors) -> None: ...  # (R,), (R, D)
+
+    def upsert(self, space: str, rows: Rows, vectors: Vectors) -> None: ...
+
+    def search(self, space: str, vectors: Vectors, k: int) -> tuple[Rows, Scores]: ...  # (B, k) each, -1 / NaN padded
+
+    def remove(self, space: str, rows: Rows) -> None: ...
+
+    def drop(self, space: str) -> None: ...
+
+
+class Executor(Protocol):
+    """Apply one function to every batch of a table."""
+
+    def map(self, job: Callable[[Any], Any], source: str, target: str) -> None: ...
+
+
+__all__ = [
+    "Catalog",
+    "EventLog",
+    "Executor",
+    "Explainer",
+    "Feature",
+    "Filter",
+    "Index",
+    "Recipe",
+    "Reranker",
+    "Scorer",
+    "Sink",
+    "Source",
+    "State",
+]

@@ -1,0 +1,318 @@
+"""The nouns that travel between components: columns, not objects.
+
+Shapes: B queries, N candidate rows, E events, U users, I items, D vector width. Arrays are named in the singular.
+A *row* is an int32 index into the catalog, -1 when unknown; an *id* is the caller's string.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shortlist.errors import ShapeError
+
+Rows: TypeAlias = NDArray[np.int32]  # catalog rows, -1 = unknown
+Scores: TypeAlias = NDArray[np.float32]  # one number per row, NaN = no opinion
+Vectors: TypeAlias = NDArray[np.float32]  # (R, D)
+Mask: TypeAlias = NDArray[np.bool_]
+Positions: TypeAlias = NDArray[np.intp]
+Column: TypeAlias = NDArray[Any]
+Columns: TypeAlias = Mapping[str, Column]  # all of the same length
+
+NO_COLUMNS: Columns = {}
+
+
+def _check_columns(owner: str, columns: Columns, length: int) -> None:
+    for name, column in columns.items():
+        if len(column) != length:
+            raise ShapeError(f"{owner}: column {name!r} has {len(column)} rows, expected {length}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Many lists stored end to end: list b is rows ptr[b]:ptr[b + 1] of every column."""
+
+    ptr: NDArray[np.int64]  # (B + 1,)
+    columns: Columns  # each (H, ...), H = ptr[-1]
+
+    def __post_init__(self) -> None:
+        if len(self.ptr) < 1 or self.ptr[0] != 0:
+            raise ShapeError("Ragged: ptr must start with 0 and have one entry more than there are lists")
+        _check_columns("Ragged", self.columns, int(self.ptr[-1]))
+
+    def __len__(self) -> int:
+        return len(self.ptr) - 1
+
+    def __getitem__(self, name: str) -> Column:
+        return self.columns[name]
+
+    @property
+    def length(self) -> NDArray[np.int64]:  # (B,)
+        return np.diff(self.ptr)
+
+    @property
+    def owner(self) -> Rows:  # (H,) the list each row belongs to
+        return np.repeat(np.arange(len(self), dtype=np.int32), self.length)
+
+    def take(self, positions: NDArray[np.integer[Any]]) -> Ragged:
+        """The lists at `positions` (M,), in that order."""
+        length = self.length[positions]
+        ptr = np.concatenate(([0], np.cumsum(length))).astype(np.int64)
+        inner = np.arange(ptr[-1]) + np.repeat(self.ptr[positions] - ptr[:-1], length)
+        return Ragged(ptr, {name: column[inner] for name, column in self.columns.items()})
+
+    def where(self, mask: Mask) -> Ragged:
+        """Only the rows where `mask` (H,) is true; lists may become empty."""
+        kept = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))
+        return Ragged(kept[self.ptr], {name: column[mask] for name, column in self.columns.items()})
+
+    def last(self, count: int) -> Ragged:
+        """At most the last `count` rows of each list."""
+        if not len(self) or self.length.max(initial=0) <= count:
+            return self
+        rank = self.ptr[1:][self.owner] - np.arange(int(self.ptr[-1]))  # 1 = newest
+        return self.where(rank <= count)
+
+    @staticmethod
+    def of(lists: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> Ragged:
+        """From Python lists (tests, doors): `columns` maps each name to its dtype."""
+        first = next(iter(columns))
+        length = [len(each[first]) for each in lists]
+        ptr = np.concatenate(([0], np.cumsum(length))).astype(np.int64)
+        return Ragged(
+            ptr,
+            {
+                name: np.concatenate([np.asarray(each[name], dtype) for each in lists] or [np.empty(0, dtype)])
+                for name, dtype in columns.items()
+            },
+        )
+
+
+HISTORY: Mapping[str, Any] = {
+    "item": np.int32,
+    "kind": np.uint8,
+    "value": np.float32,
+    "weight": np.float32,
+    "time": np.int64,
+}
+"""Columns of Queries.history and Queries.context. `weight` is how much the event speaks for the item (0 = seen, nothing
+more), computed by `dataset.Kinds` in one place for training and for serving."""
+
+
+def empty_history(lists: int) -> Ragged:
+    """`lists` empty lists with the columns of a history."""
+    return Ragged(np.zeros(lists + 1, np.int64), {name: np.empty(0, dtype) for name, dtype in HISTORY.items()})
+
+
+def empty_items(lists: int) -> Ragged:
+    """`lists` empty lists of items."""
+    return Ragged(np.zeros(lists + 1, np.int64), {"item": np.empty(0, np.int32)})
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What happened, in columns. The only source of truth."""
+
+    user: Rows  # (E,)
+    item: Rows  # (E,)
+    kind: NDArray[np.uint8]  # (E,) code of the kind, see dataset.Kinds
+    value: Scores  # (E,) rating, seconds, price; 1 when it has no meaning
+    time: NDArray[np.int64]  # (E,) microseconds since 1970, UTC
+    request: NDArray[np.uint64]  # (E,) the reply that caused it, 0 = none
+    id: NDArray[np.uint64]  # (E, 2) 128-bit event id: equal id, one effect
+    columns: Columns = field(default_factory=dict)  # optional context, (E, ...)
+
+    def __post_init__(self) -> None:
+        own = {name: getattr(self, name) for name in ("item", "kind", "value", "time", "request", "id")}
+        _check_columns("Events", {**own, **self.columns}, len(self.user))
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, positions: NDArray[Any]) -> Events:
+        """The events at `positions`: (M,) integers or an (E,) mask."""
+        return Events(
+            self.user[positions],
+            self.item[positions],
+            self.kind[positions],
+            self.value[positions],
+            self.time[positions],
+            self.request[positions],
+            self.id[positions],
+            {name: column[positions] for name, column in self.columns.items()},
+        )
+
+    @staticmethod
+    def concat(parts: Sequence[Events]) -> Events:
+        """End to end, in order; context columns that only some parts have are dropped."""
+        if not parts:
+            return Events.empty()
+        shared = set(parts[0].columns).intersection(*(part.columns for part in parts))
+
+        def joined(name: str) -> Column:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        return Events(
+            *(joined(name) for name in ("user", "item", "kind", "value", "time", "request", "id")),
+            {name: np.concatenate([part.columns[name] for part in parts]) for name in sorted(shared)},
+        )
+
+    @staticmethod
+    def empty() -> Events:
+        return Events(
+            np.empty(0, np.int32),
+            np.empty(0, np.int32),
+            np.empty(0, np.uint8),
+            np.empty(0, np.float32),
+            np.empty(0, np.int64),
+            np.empty(0, np.uint64),
+            np.empty((0, 2), np.uint64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """A batch of B questions."""
+
+    user: Rows  # (B,) -1 = someone we have never seen
+    history: Ragged  # B lists, oldest first, columns of HISTORY
+    context: Ragged  # B lists, columns of HISTORY: items in view, in the cart
+    exclude: Ragged  # B lists of "item": never to be proposed (seen, blocked, asked for)
+    allowed: Mask  # (A,) by item row, shared by the batch; rows at or beyond A are allowed. (0,) = everything is
+    time: NDArray[np.int64]  # (B,) microseconds: now, for this question
+    seed: NDArray[np.uint64]  # (B,) chance comes from here and nowhere else
+    columns: Columns = field(default_factory=dict)  # user and request facts, (B, ...)
+
+    def __post_init__(self) -> None:
+        _check_columns(
+            "Queries",
+            {
+                "history": self.history.ptr[1:],
+                "context": self.context.ptr[1:],
+                "exclude": self.exclude.ptr[1:],
+                "time": self.time,
+                "seed": self.seed,
+                **self.columns,
+            },
+            len(self.user),
+        )
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, positions: NDArray[np.integer[Any]]) -> Queries:
+        """The questions at `positions` (M,), in that order."""
+        return Queries(
+            self.user[positions],
+            self.history.take(positions),
+            self.context.take(positions),
+            self.exclude.take(positions),
+            self.allowed,
+            self.time[positions],
+            self.seed[positions],
+            {name: column[positions] for name, column in self.columns.items()},
+        )
+
+    @staticmethod
+    def of(
+        user: NDArray[Any] | Sequence[int],
+        *,
+        history: Ragged | None = None,
+        context: Ragged | None = None,
+        exclude: Ragged | None = None,
+        allowed: Mask | None = None,
+        time: NDArray[np.int64] | int = 0,
+        seed: NDArray[np.uint64] | int = 0,
+        columns: Columns = NO_COLUMNS,
+    ) -> Queries:
+        """Questions with everything else empty; `time` and `seed` may be one number for all."""
+        rows = np.asarray(user, np.int32)
+        return Queries(
+            rows,
+            history or empty_history(len(rows)),
+            context or empty_history(len(rows)),
+            exclude or empty_items(len(rows)),
+            np.empty(0, np.bool_) if allowed is None else allowed,
+            np.broadcast_to(np.asarray(time, np.int64), (len(rows),)),
+            np.broadcast_to(np.asarray(seed, np.uint64), (len(rows),)),
+            columns,
+        )
+
+    def with_exclude(self, more: Ragged) -> Queries:
+        """`more` (B lists of "item") joined to what is excluded already."""
+        owner = np.concatenate((self.exclude.owner, more.owner))
+        item = np.concatenate((self.exclude["item"], more["item"]))
+        order = np.argsort(owner, kind="stable")
+        ptr = self.exclude.ptr + more.ptr
+        return replace(self, exclude=Ragged(ptr, {"item": item[order]}))
+
+    def with_allowed(self, mask: Mask) -> Queries:
+        """Only what both the present mask and `mask` allow; the shorter is taken to allow what lies beyond it."""
+        size = max(len(self.allowed), len(mask))
+        both = np.ones(size, np.bool_)
+        both[: len(self.allowed)] &= self.allowed
+        both[: len(mask)] &= mask
+        return replace(self, allowed=both)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """A flat table of N rows, sorted by query. The slate is the same type, shorter."""
+
+    query: Rows  # (N,) non-decreasing, in [0, B)
+    item: Rows  # (N,)
+    columns: Columns = field(default_factory=dict)  # (N, ...) source scores, features, "score"
+
+    def __post_init__(self) -> None:
+        _check_columns("Candidates", {"item": self.item, **self.columns}, len(self.query))
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def take(self, positions: NDArray[Any]) -> Candidates:
+        """Rows at `positions`: (M,) integers or an (N,) mask."""
+        return Candidates(
+            self.query[positions],
+            self.item[positions],
+            {name: column[positions] for name, column in self.columns.items()},
+        )
+
+    def with_columns(self, columns: Columns) -> Candidates:
+        """The same rows with more columns; a name given again is replaced."""
+        return Candidates(self.query, self.item, {**self.columns, **columns})
+
+    @staticmethod
+    def concat(parts: Sequence[Candidates]) -> Candidates:
+        """End to end, sorted by query (stable); a column that a part lacks is NaN there."""
+        parts = [part for part in parts if len(part)] or list(parts[:1])
+        if not parts:
+            return Candidates.empty()
+        names = list(dict.fromkeys(name for part in parts for name in part.columns))
+        query = np.concatenate([part.query for part in parts])
+        joined = Candidates(
+            query,
+            np.concatenate([part.item for part in parts]),
+            {name: np.concatenate([_column_or_nan(part, name, parts) for part in parts]) for name in names},
+        )
+        if len(parts) == 1 or bool(np.all(query[1:] >= query[:-1])):
+            return joined
+        return joined.take(np.argsort(query, kind="stable"))
+
+    @staticmethod
+    def empty() -> Candidates:
+        return Candidates(np.empty(0, np.int32), np.empty(0, np.int32), {"score": np.empty(0, np.float32)})
+
+
+def _column_or_nan(part: Candidates, name: str, parts: Sequence[Candidates]) -> Column:
+    if name in part.columns:
+        return part.columns[name]
+    like = next(other.columns[name] for other in parts if name in other.columns)
+    if like.dtype == np.bool_:
+        return np.zeros((len(part), *like.shape[1:]), np.bool_)
+    if np.issubdtype(like.dtype, np.integer):
+        return np.full((len(part), *like.shape[1:]), -1, like.dtype)
+    return np.full((len(part), *like.shape[1:]), np.nan, np.float32)
