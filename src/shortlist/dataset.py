@@ -23,9 +23,9 @@ DAY = 86_400_000_000  # microseconds
 class Kind:
     """What one kind of event is worth.
 
-    An event of this kind with value >= `least` adds `weight`; of one user and item at most `cap` events count (0 = no cap).
-    Weight 0 means "seen, says nothing more" (a view, a film watched but not rated); a negative weight is a dislike: the item
-    is never proposed again and never counts as liked.
+    An event of this kind with value >= `least` adds `weight`; of one user and item at most `cap` events count (0 = no
+    cap). Weight 0 means "seen, says nothing more" (a view, a film watched, not rated); a negative weight is a dislike:
+    the item is never proposed again and never counts as liked.
     """
 
     code: int
@@ -52,19 +52,28 @@ class Kinds:
     def name(self, code: int) -> str:
         return next((name for name, kind in self.table.items() if kind.code == code), f"kind-{code}")
 
-    def weight(self, kind: NDArray[np.uint8], value: Scores) -> Scores:  # (E,), (E,) -> (E,)
-        """What each event says about its item, caps aside."""
-        weight, least = np.zeros(256, np.float32), np.full(256, -np.inf, np.float32)
-        for each in self.table.values():
-            weight[each.code], least[each.code] = each.weight, each.least
-        return np.where(value >= least[kind], weight[kind], np.float32(0)).astype(np.float32)
+    def weigh(self, owner: Rows, item: Rows, kind: NDArray[np.uint8], value: Scores) -> Scores:
+        """(E,) what each event says about its item; of one owner, item and kind the earliest `cap` count, later ones 0.
 
-    def cap(self, kind: NDArray[np.uint8]) -> NDArray[np.int64]:  # (E,)
-        """How many events of one user, item and kind count at most."""
-        cap = np.zeros(256, np.int64)
+        Rows are in time order. The training window and the history of a request are both weighed here and nowhere else.
+        """
+        weight, least, cap = np.zeros(256, np.float32), np.full(256, -np.inf, np.float32), np.zeros(256, np.int64)
         for each in self.table.values():
-            cap[each.code] = each.cap
-        return np.where(cap[kind] > 0, cap[kind], np.iinfo(np.int64).max)
+            weight[each.code], least[each.code], cap[each.code] = each.weight, each.least, each.cap
+        said = np.where(value >= least[kind], weight[kind], np.float32(0)).astype(np.float32)
+        capped = np.flatnonzero((cap[kind] > 0) & (said != 0))
+        if len(capped):
+            limit = cap[kind[capped]]
+            order = np.lexsort((kind[capped], item[capped], owner[capped]))  # stable: time order inside a group
+            same = np.zeros(len(order), np.bool_)
+            for column in (owner, item, kind):
+                sorted_column = column[capped][order]
+                same[1:] |= sorted_column[1:] != sorted_column[:-1]
+            start = np.maximum.accumulate(np.where(same, np.arange(len(order)), 0))
+            nth = np.empty(len(order), np.int64)
+            nth[order] = np.arange(len(order)) - start
+            said[capped[nth >= limit]] = 0
+        return said
 
 
 DEFAULT_KINDS: Mapping[str, Kind] = {
@@ -119,17 +128,8 @@ class Dataset:
     @cached_property
     def weight(self) -> Scores:  # (E,)
         """What each event says about its item, repeats beyond a kind's cap counting 0 (the earliest count)."""
-        weight = self.kinds.weight(self.events.kind, self.events.value)
-        cap = self.kinds.cap(self.events.kind)
-        if len(weight) and cap.min() < np.iinfo(np.int64).max:
-            pair = (self.events.user.astype(np.int64) * self.n_items + self.events.item) * 256 + self.events.kind
-            order = np.argsort(pair, kind="stable")
-            fresh = np.concatenate(([True], pair[order][1:] != pair[order][:-1]))
-            start = np.maximum.accumulate(np.where(fresh, np.arange(len(order)), 0))
-            nth = np.empty(len(order), np.int64)
-            nth[order] = np.arange(len(order)) - start
-            weight = np.where(nth < cap, weight, np.float32(0))
-        return weight
+        events = self.events
+        return self.kinds.weigh(events.user, events.item, events.kind, events.value)
 
     @cached_property
     def matrix(self) -> csr_array:

@@ -68,4 +68,4 @@ class ReleaseError(ShortlistError):
 
 
 class ShapeError(ShortlistError, ValueError):
-    """Arrays that belong together do not fit. Always a programmer's error, never weather: it is raised, not degraded."""
+    """Arrays that belong together do not fit: a programmer's error, never weather, so always raised, never degraded."""

@@ -1,4 +1,4 @@
-"""The only segment arithmetic: sort, cut, merge, gather, rank, chance. NaN sinks, ties are stable, batches equal singles.
+"""The only segment arithmetic: sort, cut, merge, gather, rank, chance. NaN sinks, ties are stable, batch = singles.
 
 A *segment* is the run of rows of one query in a flat table sorted by query.
 """
@@ -24,7 +24,8 @@ def gather(array: NDArray[Any], rows: NDArray[np.integer[Any]], fill: Any) -> ND
         return np.full((len(rows), *array.shape[1:]), fill, array.dtype)
     known = (rows >= 0) & (rows < len(array))
     if known.all():
-        return array[rows]
+        kept: NDArray[Any] = array[rows]
+        return kept
     found = array[np.where(known, rows, 0)]
     found[~known] = fill
     return found
@@ -89,7 +90,7 @@ def zscore_within(query: Rows, score: Scores, queries: int) -> Scores:
 
 
 def merge(parts: dict[str, Candidates], queries: int) -> Candidates:
-    """One row per (query, item). Each source's "score" becomes a column of its name, NaN where it did not propose the item.
+    """One row per (query, item). Each source's "score" becomes a column of its name, NaN where it did not propose it.
 
     Rows are ordered by query, then by item row, so the result does not depend on the order of the sources.
     """
@@ -190,7 +191,8 @@ def mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def chance(seed: NDArray[np.uint64], item: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """(N,) uniform in [0, 1) from a query's seed and an item: no state, so the order of asking never matters."""
     stirred = mix(mix(seed.astype(np.uint64) + _GOLDEN) + item.astype(np.int64).view(np.uint64) * _GOLDEN)
-    return (stirred >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    uniform: NDArray[np.float64] = (stirred >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return uniform
 
 
 def event_ids(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ import numpy as np
 from shortlist import ops
 from shortlist.errors import ConfigError, ShapeError
 from shortlist.protocols import Explainer, Feature, Filter, Reranker, Scorer, Sink, Source
-from shortlist.types import Candidates, Queries
+from shortlist.types import Candidates, Column, Mask, Positions, Queries, Rows, Scores
 
 T = TypeVar("T")
 
@@ -135,17 +136,17 @@ class Pipeline:
         slate = found.take(self._order(trace, queries, found, k))
         return self._fill(trace, queries, slate, k), trace
 
-    def because(self, queries: Queries, slate: Candidates) -> tuple[dict[str, np.ndarray], Trace]:
-        """For each source that can explain itself: (N,) the history item that spoke most for each shown row, -1 = none."""
+    def because(self, queries: Queries, slate: Candidates) -> tuple[dict[str, Rows], Trace]:
+        """For each source that can explain itself: (N,) the history item that spoke most for each row, -1 = none."""
         trace = Trace()
-        spoken: dict[str, np.ndarray] = {}
+        spoken: dict[str, Rows] = {}
         for name, recall in self.sources.items():
             source = recall.source
             if not isinstance(source, Explainer) or name not in slate.columns:
                 continue
             proposed = np.flatnonzero(~np.isnan(slate.columns[name]))
             rows = slate.take(proposed)
-            why = trace.run("because", name, len(rows), lambda s=source, r=rows: s.because(queries, r), len)
+            why = trace.run("because", name, len(rows), partial(source.because, queries, rows), len)
             if why is not None:
                 spoken[name] = np.full(len(slate), -1, np.int32)
                 spoken[name][proposed] = why
@@ -155,13 +156,12 @@ class Pipeline:
         """Give what was shown to every sink; call it after the reply has left."""
         trace = Trace()
         for name, sink in self.sinks.items():
-            trace.run("sink", name, len(slate), lambda s=sink: s.write(queries, slate), lambda _: len(slate))
+            trace.run("sink", name, len(slate), partial(sink.write, queries, slate), lambda _: len(slate))
         return trace
 
     def _narrow(self, trace: Trace, queries: Queries) -> Queries:
         for name, each in {**self.filters, **self.late_filters}.items():
-            given = queries
-            narrowed = trace.run("narrow", name, len(given), lambda e=each, q=given: e.narrow(q), len)
+            narrowed = trace.run("narrow", name, len(queries), partial(each.narrow, queries), len)
             if narrowed is not None:
                 queries = narrowed
             elif name not in self.optional:
@@ -172,7 +172,7 @@ class Pipeline:
         parts: dict[str, Candidates] = {}
         for name, recall in self.sources.items():
             k = max(1, int(recall.k * effort))
-            part = trace.run("recall", name, len(queries), lambda s=recall.source, n=k: s.recall(queries, n), len)
+            part = trace.run("recall", name, len(queries), partial(recall.source.recall, queries, k), len)
             if part is not None:
                 parts[name] = part
         total = sum(len(part) for part in parts.values())
@@ -184,10 +184,7 @@ class Pipeline:
         self, trace: Trace, stage: str, filters: Mapping[str, Filter], queries: Queries, found: Candidates
     ) -> Candidates:
         for name, each in filters.items():
-            rows = found
-            kept = trace.run(
-                stage, name, len(rows), lambda e=each, r=rows: _mask(name, e.keep(queries, r), r), np.count_nonzero
-            )
+            kept = trace.run(stage, name, len(found), partial(_kept, name, each, queries, found), np.count_nonzero)
             if kept is not None:
                 found = found if kept.all() else found.take(kept)
             elif name not in self.optional:
@@ -196,15 +193,13 @@ class Pipeline:
 
     def _features(self, trace: Trace, queries: Queries, found: Candidates) -> Candidates:
         for name, each in self.features.items():
-            rows = found
-            columns = trace.run(
-                "feature", name, len(rows), lambda e=each, r=rows: e.columns(queries, r), lambda _: len(rows)
-            )
+            size = len(found)
+            columns = trace.run("feature", name, size, partial(each.columns, queries, found), lambda _: size)
             if columns is not None:
                 found = found.with_columns(columns)
         return found
 
-    def _score(self, trace: Trace, queries: Queries, found: Candidates) -> np.ndarray:
+    def _score(self, trace: Trace, queries: Queries, found: Candidates) -> Scores:
         scorer = self.scorer
         if scorer is not None:
             name = type(scorer).__name__
@@ -215,7 +210,7 @@ class Pipeline:
         assert fused is not None, trace.steps[-1].error
         return fused
 
-    def _fuse(self, queries: Queries, found: Candidates) -> np.ndarray:
+    def _fuse(self, queries: Queries, found: Candidates) -> Scores:
         fused = np.zeros(len(found), np.float32)
         for name in self.sources:
             if name in found.columns:
@@ -223,7 +218,7 @@ class Pipeline:
                 fused += np.where(np.isnan(rank), 0, 1 / (60 + rank)).astype(np.float32)
         return fused
 
-    def _order(self, trace: Trace, queries: Queries, found: Candidates, k: int) -> np.ndarray:
+    def _order(self, trace: Trace, queries: Queries, found: Candidates, k: int) -> Positions:
         reranker = self.reranker
         if reranker is not None:
             name = type(reranker).__name__
@@ -262,13 +257,14 @@ class Pipeline:
         return slate
 
 
-def _mask(name: str, mask: np.ndarray, found: Candidates) -> np.ndarray:
+def _kept(name: str, filter: Filter, queries: Queries, found: Candidates) -> Mask:
+    mask = filter.keep(queries, found)
     if mask.dtype != np.bool_ or mask.shape != (len(found),):
         raise ShapeError(f"filter {name} returned {mask.dtype} {mask.shape}, expected bool ({len(found)},)")
     return mask
 
 
-def _column(name: str, score: np.ndarray, found: Candidates) -> np.ndarray:
+def _column(name: str, score: Column, found: Candidates) -> Scores:
     if score.shape != (len(found),):
         raise ShapeError(f"scorer {name} returned {score.shape}, expected ({len(found)},)")
     return score.astype(np.float32, copy=False)

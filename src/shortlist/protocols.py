@@ -1,7 +1,7 @@
 """What a component may be asked: one verb per stage, four store roles. Implement the methods; inherit nothing.
 
-A stage is a frozen dataclass. It takes time and chance from `queries` (never from the clock or a global generator), logs
-nothing, measures nothing, and returns only what it may change.
+A stage is a frozen dataclass. It takes time and chance from `queries` (never from the clock or a global generator),
+logs nothing, measures nothing, and returns only what it may change.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Feature(Protocol):
 
 @runtime_checkable
 class Filter(Protocol):
-    """Decide what may be shown. `narrow` says beforehand what it can, so that retrieval never fills a list with items that
-    `keep` would take out again; `keep` is the promise, and holds for fallback items too."""
+    """Decide what may be shown. `narrow` says beforehand what it can, so that retrieval never fills a list with items
+    that `keep` would take out again; `keep` is the promise, and holds for fallback items too."""
 
     def narrow(self, queries: Queries) -> Queries: ...  # may only add to exclude and shrink allowed
 
@@ -77,17 +77,25 @@ class Sink(Protocol):
 
 @runtime_checkable
 class Recipe(Protocol[M_co]):
-    """Hyper-parameters that can learn: a frozen dataclass. The model is another, complete object, whose fields are arrays,
-    numbers, strings, bytes, mappings of such, or such dataclasses: so it can be released (see release.py)."""
+    """Hyper-parameters that can learn: a frozen dataclass. The model is another, complete frozen dataclass: its fields
+    are arrays, numbers, strings, bytes, tuples or mappings of such, or such dataclasses, so it can be released."""
 
     def fit(self, data: Dataset, *, seed: int) -> M_co: ...
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """A recipe that learns from labelled candidates instead of events: rows of `found` with the columns the pipeline has
+    (sources, features), `label` (N,) 1 where the person took the item. Learned on validation data, never on test."""
+
+    def learn(self, found: Candidates, label: Scores, *, seed: int) -> Scorer: ...
 
 
 class Catalog(Protocol):
     """Names and slow facts. The only place that knows external ids. Rows are append-only and never reused.
 
-    Entities are "user" and "item". Column values: text (object array of str), number (float64), time (int64 microseconds),
-    flag (bool), list of text (object array of tuples). A row without a value reads as "", NaN, -1, False, ().
+    Entities are "user" and "item". Column values: text (object array of str), number (float64), time (int64
+    microseconds), flag (bool), list of text (object array of tuples). No value reads as "", NaN, -1, False, ().
     """
 
     def rows(self, entity: str, ids: Sequence[str], *, create: bool = False) -> Rows: ...  # -1 = unknown
@@ -157,6 +165,7 @@ __all__ = [
     "Feature",
     "Filter",
     "Index",
+    "Ranker",
     "Recipe",
     "Reranker",
     "Scorer",

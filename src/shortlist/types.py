@@ -157,7 +157,13 @@ class Events:
             return np.concatenate([getattr(part, name) for part in parts])
 
         return Events(
-            *(joined(name) for name in ("user", "item", "kind", "value", "time", "request", "id")),
+            joined("user"),
+            joined("item"),
+            joined("kind"),
+            joined("value"),
+            joined("time"),
+            joined("request"),
+            joined("id"),
             {name: np.concatenate([part.columns[name] for part in parts]) for name in sorted(shared)},
         )
 
