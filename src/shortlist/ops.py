@@ -209,7 +209,8 @@ def event_ids(
 
 def decay(age: NDArray[Any], half_life: float) -> NDArray[np.float64]:
     """0.5 ** (age / half_life), ages below 0 counted as 0; both in the same unit."""
-    return np.exp2(-np.maximum(age, 0) / half_life)
+    share: NDArray[np.float64] = np.exp2(-np.maximum(age, 0) / half_life)
+    return share
 
 
 def columns_of(columns: Columns, positions: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -85,7 +85,7 @@ class Recipe(Protocol[M_co]):
 
 @runtime_checkable
 class Ranker(Protocol):
-    """A recipe that learns from labelled candidates instead of events: rows of `found` with the columns the pipeline has
+    """A recipe that learns from labelled candidates instead of events: rows of `found` with the pipeline's columns
     (sources, features), `label` (N,) 1 where the person took the item. Learned on validation data, never on test."""
 
     def learn(self, found: Candidates, label: Scores, *, seed: int) -> Scorer: ...
