@@ -213,6 +213,22 @@ def decay(age: NDArray[Any], half_life: float) -> NDArray[np.float64]:
     return share
 
 
+def recency_weight(history: Ragged, half_life: float) -> Scores:
+    """(H,) what each row of a history says: its weight, halved every `half_life` liked rows counted from the newest.
+
+    The newest liked row keeps its weight. Rows of weight <= 0 say nothing (0) and age nobody; `half_life` 0 or infinite
+    means no decay.
+    """
+    weight = history["weight"]
+    liked = weight > 0
+    said = np.where(liked, weight, np.float32(0))
+    if half_life <= 0 or np.isinf(half_life):
+        return said
+    count = np.concatenate(([0], np.cumsum(liked)))
+    newer = np.repeat(count[history.ptr[1:]], history.length) - count[1:]
+    return said * decay(newer, half_life).astype(np.float32)
+
+
 def columns_of(columns: Columns, positions: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Every column at `positions`."""
     return {name: column[positions] for name, column in columns.items()}
