@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 DAY = 86_400_000_000  # microseconds
+_UNITS = {"s": DAY // 86_400, "m": DAY // 1_440, "h": DAY // 24, "d": DAY, "w": 7 * DAY}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhdw])")
+
+
+def duration(text: str) -> int:
+    """Microseconds in "90s", "15m", "12h", "30d", "2w"; anything else, and nothing at all ("0d"), is a ConfigError."""
+    match = _DURATION.fullmatch(text.strip())
+    length = round(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if not 0 < length < 2**62:
+        raise ConfigError(
+            f"{text!r} is not a length of time",
+            hint="write a number and a unit, s, m, h, d or w, such as 90s, 12h, 30d",
+        )
+    return length
 
 
 @dataclass(frozen=True, slots=True)
