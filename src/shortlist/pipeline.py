@@ -127,14 +127,18 @@ class Pipeline:
         `effort` in (0, 1] scales every source's k.
         """
         trace = Trace()
-        queries = self._narrow(trace, queries)
-        found = self._recall(trace, queries, effort)
-        found = self._filter(trace, "filter", self.filters, queries, found)
-        found = self._features(trace, queries, found)
+        queries, found = self.candidates(queries, trace, effort)
         found = found.with_columns({"score": self._score(trace, queries, found)})
         found = self._filter(trace, "late", self.late_filters, queries, found)
         slate = found.take(self._order(trace, queries, found, k))
         return self._fill(trace, queries, slate, k), trace
+
+    def candidates(self, queries: Queries, trace: Trace, effort: float = 1.0) -> tuple[Queries, Candidates]:
+        """The first half of `recommend`: the narrowed queries, and all that a ranker sees. Rankers learn on this."""
+        queries = self._narrow(trace, queries)
+        found = self._recall(trace, queries, effort)
+        found = self._filter(trace, "filter", self.filters, queries, found)
+        return queries, self._features(trace, queries, found)
 
     def because(self, queries: Queries, slate: Candidates) -> tuple[dict[str, Rows], Trace]:
         """For each source that can explain itself: (N,) the history item that spoke most for each row, -1 = none."""

@@ -1,0 +1,220 @@
+"""From the log to trained pipelines: let rankers learn from held-out people, then fit everything on all there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from shortlist.config import Builder, PipelineTable, Settings
+from shortlist.dataset import Dataset, duration
+from shortlist.errors import ConfigError, DataError
+from shortlist.eval.protocol import Split, global_time, leave_last
+from shortlist.pipeline import Pipeline, Recall, Trace
+from shortlist.protocols import Catalog, EventLog, Feature, Filter, Ranker, Recipe, Reranker, Scorer, Source
+from shortlist.types import Candidates, Events, Queries, Scores
+
+Progress = Callable[[str, float], None]  # (what was done, seconds it took)
+BLOCK = 1024  # queries answered at once
+
+
+def quiet(what: str, seconds: float) -> None:
+    """A Progress that says nothing."""
+
+
+@dataclass
+class Trained:
+    """Models and pipelines of one training, with what they cost."""
+
+    models: dict[str, Any]
+    pipelines: dict[str, Pipeline]
+    seconds: dict[str, float] = field(default_factory=dict)  # by what was fitted
+
+
+def read_window(settings: Settings, catalog: Catalog, log: EventLog, *, now: int | None = None) -> Dataset:
+    """Everything in the log (or the last `train.window` of it) with all catalog facts."""
+    events = Events.concat([batch for _, batch in log.scan()])
+    users, items = catalog.size("user"), catalog.size("item")
+    if not len(events) and not items:
+        raise DataError(
+            "there is nothing to learn from: no events and no items",
+            where=settings.store_url("log"),
+            hint="load some with: shortlist ingest EVENTS.csv",
+        )
+    facts = {
+        entity: dict(catalog.read(entity, np.arange(size, dtype=np.int32), catalog.names(entity)))
+        for entity, size in (("user", users), ("item", items))
+    }
+    data = Dataset.of(events, users, items, kinds=settings.kinds, users=facts["user"], items=facts["item"], now=now)
+    if settings.train.window:
+        data = data.only(data.events.time >= data.now - duration(settings.train.window))
+    return data
+
+
+def split(data: Dataset, how: str, where: str) -> Split:
+    """`data` cut by the protocol that `how` names."""
+    if how == "leave-last":
+        return leave_last(data)
+    if how == "global":
+        return global_time(data)
+    raise ConfigError(f"is {how!r}", where=where, hint="choose one of: leave-last, global")
+
+
+def train(
+    settings: Settings,
+    data: Dataset,
+    stores: Mapping[str, object],
+    *,
+    progress: Progress = quiet,
+    learned: Mapping[str, Scorer] | None = None,
+) -> Trained:
+    """Fit every model and pipeline of `settings` on `data`.
+
+    Rankers learn first, from events that were held out of everything fitted before; then all else is fitted on the
+    whole of `data`. `learned` gives scorers by pipeline that were learned elsewhere, and skips the first part.
+    """
+    if learned is None:
+        learned = learn_rankers(settings, data, stores, progress=progress)
+    return _fit(settings, data, stores, dict(learned), progress)
+
+
+def learn_rankers(
+    settings: Settings, data: Dataset, stores: Mapping[str, object], *, progress: Progress = quiet
+) -> dict[str, Scorer]:
+    """A scorer for each pipeline whose `rank` learns from candidates; empty when nobody can be held out."""
+    held = split(data, settings.train.validation, "train.validation")
+    relevant = held.relevant("valid")
+    if not len(relevant["item"]):
+        return {}
+    queries = held.queries("valid")
+    unfitted = Builder({}, stores, lambda component, where: component, settings.releases.trust)
+    rankers: dict[str, Ranker] = {}
+    for name, table in settings.pipelines.items():
+        component = unfitted.component(table.rank, f"pipelines.{name}.rank") if table.rank else None
+        if isinstance(component, Ranker):
+            rankers[name] = component
+    if not rankers:
+        return {}
+    wanted = {name: settings.pipelines[name] for name in rankers}
+    fitted = _fit(replace(settings, pipelines=wanted), held.train, stores, dict.fromkeys(rankers), progress)
+    learned: dict[str, Scorer] = {}
+    for name, ranker in rankers.items():
+        start = perf_counter()
+        found, label = labelled(fitted.pipelines[name], queries, relevant.owner, relevant["item"])
+        if label.any():
+            learned[name] = ranker.learn(found, label, seed=settings.train.seed)
+        progress(
+            f"ranker of {name}: {int(label.sum()):,} held-out items found among {len(found):,} candidates",
+            perf_counter() - start,
+        )
+    return learned
+
+
+def labelled(pipeline: Pipeline, queries: Queries, query: np.ndarray, item: np.ndarray) -> tuple[Candidates, Scores]:
+    """The candidates of `queries` with a label (N,): 1 where (query, item) is one of the given pairs."""
+    parts: list[Candidates] = []
+    for start in range(0, len(queries), BLOCK):
+        block = queries.take(np.arange(start, min(start + BLOCK, len(queries))))
+        _, found = pipeline.candidates(block, Trace())
+        parts.append(Candidates((found.query + start).astype(np.int32), found.item, found.columns))
+    found = Candidates.concat(parts)
+    key = (found.query.astype(np.int64) << 32) | found.item
+    taken = (query.astype(np.int64) << 32) | item
+    return found, np.isin(key, taken).astype(np.float32)
+
+
+def _fit(
+    settings: Settings,
+    data: Dataset,
+    stores: Mapping[str, object],
+    learned: dict[str, Scorer | None],
+    progress: Progress,
+) -> Trained:
+    done = Trained({}, {})
+
+    def fit(component: Any, where: str) -> Any:
+        if not isinstance(component, Recipe):
+            return component
+        start = perf_counter()
+        model = component.fit(data, seed=settings.train.seed)
+        done.seconds[where] = perf_counter() - start
+        progress(f"{where}: {type(component).__name__}", done.seconds[where])
+        return model
+
+    builder = Builder(done.models, stores, fit, settings.releases.trust)
+    used = _models_used(settings)
+    for name, table in settings.train.models.items():
+        if name in used:
+            done.models[name] = builder.component(table, f"train.models.{name}")
+    for name, pipeline in settings.pipelines.items():
+        done.pipelines[name] = _pipeline(builder, pipeline, f"pipelines.{name}", learned.get(name))
+    return done
+
+
+def _models_used(settings: Settings) -> set[str]:
+    used: set[str] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, Mapping):
+            if isinstance(value.get("model"), str):
+                used.add(value["model"])
+            for each in value.values():
+                walk(each)
+        elif isinstance(value, list | tuple):
+            for each in value:
+                walk(each)
+
+    for table in settings.pipelines.values():
+        for name in PipelineTable.__dataclass_fields__:
+            walk(getattr(table, name))
+    return used
+
+
+def _pipeline(builder: Builder, table: PipelineTable, where: str, learned: Scorer | None) -> Pipeline:
+    def stage(each: Mapping[str, Any], protocol: type, key: str) -> Any:
+        made = builder.component(each, f"{where}.{key}")
+        if not isinstance(made, protocol):
+            raise ConfigError(f"{type(made).__name__} is not a {protocol.__name__}", where=f"{where}.{key}")
+        return made
+
+    def stages(tables: Mapping[str, Mapping[str, Any]], protocol: type, key: str) -> dict[str, Any]:
+        return {n: stage(each, protocol, f"{key}.{n}") for n, each in tables.items()}
+
+    sources = {}
+    for source, each in table.sources.items():
+        k = each.get("k", 100)
+        if not isinstance(k, int) or k < 1:
+            raise ConfigError(f"is {k!r}, expected a whole number of at least 1", where=f"{where}.sources.{source}.k")
+        rest = {key: value for key, value in each.items() if key != "k"}
+        sources[source] = Recall(stage(rest, Source, f"sources.{source}"), k)
+    scorer = learned
+    if scorer is None and table.rank:
+        made = builder.component(table.rank, f"{where}.rank")
+        if isinstance(made, Scorer):
+            scorer = made
+        elif not isinstance(made, Ranker):
+            raise ConfigError(f"{type(made).__name__} is neither a Scorer nor a Ranker", where=f"{where}.rank")
+    return Pipeline(
+        sources,
+        stages(table.filters, Filter, "filters"),
+        stages(table.features, Feature, "features"),
+        scorer,
+        stage(table.rerank, Reranker, "rerank") if table.rerank else None,
+        stages(table.late_filters, Filter, "late_filters"),
+        table.optional,
+        stage(table.fallback, Source, "fallback") if table.fallback else None,
+        limit=table.limit,
+    )
+
+
+def run(pipeline: Pipeline, queries: Queries, k: int) -> Candidates:
+    """The slates of any number of queries, answered block by block: what a nightly batch and an evaluation do."""
+    parts = []
+    for start in range(0, len(queries), BLOCK):
+        block = queries.take(np.arange(start, min(start + BLOCK, len(queries))))
+        slate, _ = pipeline.recommend(block, k)
+        parts.append(Candidates((slate.query + start).astype(np.int32), slate.item, slate.columns))
+    return Candidates.concat(parts)
