@@ -71,7 +71,7 @@ class Trace:
         start = perf_counter()
         try:
             result = work()
-        except (ShapeError, ConfigError, TypeError, AttributeError, NameError):
+        except (ShapeError, ConfigError, TypeError, AttributeError, NameError, KeyError):
             raise
         except Exception as error:  # the failure table decides what a missing result means
             seconds = perf_counter() - start

@@ -71,9 +71,7 @@ def verify(folder: Path, manifest: Mapping[str, Any] | None = None) -> None:
         if path.is_symlink() or not path.is_file():
             raise ReleaseError(f"{name} is missing or not a plain file", where=str(folder), hint=_REPUBLISH)
         if path.stat().st_size != recorded["size"] or _sha256(path) != recorded["sha256"]:
-            raise ReleaseError(
-                f"{name} is not what was published (size or SHA-256)", where=str(folder), hint=_REPUBLISH
-            )
+            raise ReleaseError(f"{name} has another size or SHA-256", where=str(folder), hint=_REPUBLISH)
 
 
 def save(root: Path, pipelines: Mapping[str, Pipeline], facts: Mapping[str, Any]) -> str:
@@ -167,8 +165,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
         newer = manifest["format"] > FORMAT
-        if not all(isinstance(manifest[key], dict) for key in ("facts", "files", "tree")):
-            raise TypeError("facts, files and tree must be objects")
+        if "tree" not in manifest or not all(isinstance(manifest[key], dict) for key in ("facts", "files")):
+            raise TypeError("facts and files must be objects, and tree must be there")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ReleaseError(f"release.json is damaged ({error})", where=str(folder), hint=_REPUBLISH) from error
     if newer:

@@ -1,0 +1,105 @@
+"""Configuration: defaults, overrides, and errors that name the key and what is allowed."""
+
+import pytest
+
+from shortlist import ConfigError, NotFound, config
+from shortlist.config import Builder
+from shortlist.dataset import DEFAULT_KINDS
+
+
+def test_an_empty_file_gives_the_default_pipelines(tmp_path):
+    (tmp_path / "shortlist.toml").write_text("")
+    settings = config.load(tmp_path, {})
+    assert {"home", "similar"} <= settings.pipelines.keys()
+    assert settings.train.models["als"]["use"] == "models.als:Als"
+    assert settings.home == tmp_path
+
+
+def test_a_model_is_changed_key_by_key_and_a_pipeline_as_a_whole():
+    given = {
+        "train": {"models": {"als": {"factors": 7}}},
+        "pipelines": {"home": {"sources": {"als": {"model": "als"}}}},
+    }
+    settings = config.parse(given)
+    assert settings.train.models["als"] == {"use": "models.als:Als", "factors": 7}
+    assert list(settings.pipelines["home"].sources) == ["als"]
+    assert "similar" in settings.pipelines
+
+
+def test_the_size_dial_derives_and_explicit_keys_win():
+    assert config.parse({"shortlist": {"size": "large"}}).train.models["als"]["factors"] == 128
+    both = config.parse({"shortlist": {"size": "large"}, "train": {"models": {"als": {"factors": 5}}}})
+    assert both.train.models["als"]["factors"] == 5
+
+
+def test_environment_overrides_the_file(tmp_path):
+    (tmp_path / "shortlist.toml").write_text("[serve]\nport = 1\n")
+    settings = config.load(
+        tmp_path, {"SHORTLIST__SERVE__PORT": "4321", "SHORTLIST__STORES__STATE": "memory:", "HOME": "x"}
+    )
+    assert settings.serve.port == 4321
+    assert settings.stores.state == "memory:"
+
+
+def test_relative_stores_start_at_the_files_folder(tmp_path):
+    settings = config.load(tmp_path, {})
+    assert settings.store_url("catalog") == f"file:{tmp_path / 'shortlist-data/store'}"
+
+
+def test_a_kind_may_be_changed_by_name_and_keeps_its_code():
+    kinds = config.parse({"events": {"kinds": {"click": {"weight": 0.5}, "play": {"code": 40}}}}).kinds.table
+    assert (kinds["click"].code, kinds["click"].weight) == (DEFAULT_KINDS["click"].code, 0.5)
+    assert kinds["play"].code == 40
+    assert kinds["buy"] == DEFAULT_KINDS["buy"]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"pipelines": {"home": {"lmit": 3}}}, r"pipelines\.home: .*no field 'lmit' \(did you mean 'limit'\?"),
+        ({"sevre": {}}, r"the top level: Settings has no field 'sevre' \(did you mean 'serve'\?"),
+        ({"serve": {"port": "x"}}, r"serve\.port: is 'x', expected int"),
+        ({"serve": {"port": True}}, r"serve\.port: is True, expected int"),
+        ({"serve": 3}, r"serve: is 3, expected a table"),
+        ({"shortlist": {"size": "huge"}}, r"shortlist\.size: is 'huge'"),
+        ({"evaluate": {"k": 10}}, r"evaluate\.k: is 10, expected a list"),
+        ({"events": {"kinds": {"play": {"weight": 1}}}}, r"events\.kinds\.play: Kind needs 'code'"),
+    ],
+)
+def test_mistakes_are_named(given, text):
+    with pytest.raises(ConfigError, match=text):
+        config.parse(given)
+
+
+def test_broken_toml_and_missing_file_are_named(tmp_path):
+    (tmp_path / "shortlist.toml").write_text("[serve\n")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        config.load(tmp_path, {})
+    with pytest.raises(NotFound, match="no such configuration file"):
+        config.load(tmp_path / "other.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("use", "text"),
+    [
+        ("os:system", "neither in shortlist"),
+        ("types", "is not of the form"),
+        ("types:__import__('os')", "is not of the form"),
+        ("types:Nothing", "cannot be loaded"),
+        ("types:np", "is not a dataclass"),
+        ("models.nothing:Nothing", "cannot be loaded"),
+    ],
+)
+def test_names_that_are_not_components_are_refused(use, text):
+    with pytest.raises(ConfigError, match=text):
+        config.resolve(use)
+
+
+def test_builder_names_unknown_fields_and_models():
+    builder = Builder({}, {}, lambda component, where: component)
+    with pytest.raises(ConfigError, match=r"here: Ragged has no field 'pt' \(did you mean 'ptr'\?"):
+        builder.component({"use": "types:Ragged", "pt": 1}, "here")
+    with pytest.raises(ConfigError, match="no model 'als'"):
+        builder.component({"model": "als"}, "here")
+    with pytest.raises(ConfigError, match="neither `use` nor `model`"):
+        builder.component({}, "here")
