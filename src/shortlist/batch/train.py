@@ -19,6 +19,7 @@ from shortlist.types import Candidates, Events, Queries, Scores
 
 Progress = Callable[[str, float], None]  # (what was done, seconds it took)
 BLOCK = 1024  # queries answered at once
+ASKED = 20_000  # held-out people a ranker learns from at most: bounds memory, costs no quality
 
 
 def quiet(what: str, seconds: float) -> None:
@@ -85,11 +86,14 @@ def learn_rankers(
     settings: Settings, data: Dataset, stores: Mapping[str, object], *, progress: Progress = quiet
 ) -> dict[str, Scorer]:
     """A scorer for each pipeline whose `rank` learns from candidates; empty when nobody can be held out."""
-    held = split(data, settings.train.validation, "train.validation")
-    relevant = held.relevant("valid")
-    if not len(relevant["item"]):
+    try:
+        held = split(data, settings.train.validation, "train.validation")
+    except DataError:  # too little to hold anything out: pipelines fall back to reciprocal-rank fusion
         return {}
-    queries = held.queries("valid")
+    part = held.valid
+    if len(part) > ASKED:
+        part = part.take(np.sort(np.random.default_rng(settings.train.seed).choice(len(part), ASKED, replace=False)))
+    queries, relevant = part.queries, part.relevant
     unfitted = Builder({}, stores, lambda component, where: component, settings.releases.trust)
     rankers: dict[str, Ranker] = {}
     for name, table in settings.pipelines.items():
