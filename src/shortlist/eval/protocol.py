@@ -1,0 +1,194 @@
+"""The only splits that count: what was known, what was asked, what was right.
+
+A right answer is an item the person liked (weight above 0) and had not met before: items already in the history are
+never asked for. Nothing in `train` happened after what it is asked to predict in the person's own order; under
+`global_time` nothing in it happened after it at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shortlist.dataset import Dataset
+from shortlist.errors import ConfigError, DataError
+from shortlist.types import Mask, Queries, Ragged, Rows
+
+BLOCK = 1024
+"""Questions asked at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """B questions with their answers."""
+
+    user: Rows  # (B,)
+    time: NDArray[np.int64]  # (B,) the moment asked
+    history: Ragged  # B lists, columns of types.HISTORY, all before the moment asked
+    relevant: Ragged  # B lists of "item", distinct, not in the history, none empty
+    known: Mask  # (I,) the items that the split knows: all may be proposed, no others
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def queries(self) -> Queries:
+        """All questions in one batch: everything in the history is excluded; the seed comes from the user."""
+        exclude = Ragged(self.history.ptr, {"item": self.history["item"]})
+        seed = self.user.astype(np.int64).view(np.uint64)
+        return Queries.of(
+            self.user, history=self.history, exclude=exclude, allowed=self.known, time=self.time, seed=seed
+        )
+
+    def blocks(self) -> Iterator[Queries]:
+        """The questions in blocks of `BLOCK`, in order."""
+        queries = self.queries
+        for start in range(0, len(self), BLOCK):
+            yield queries.take(np.arange(start, min(start + BLOCK, len(self))))
+
+    def take(self, positions: NDArray[np.integer]) -> Part:
+        """The questions at `positions` (M,), in that order."""
+        return Part(
+            self.user[positions],
+            self.time[positions],
+            self.history.take(positions),
+            self.relevant.take(positions),
+            self.known,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Tune models of `train` on `valid`; then report models of `final`, with the settings chosen, on `test`."""
+
+    name: str  # leave-last, global, published
+    train: Dataset
+    valid: Part
+    final: Dataset
+    test: Part
+
+
+def leave_last(data: Dataset) -> Split:
+    """Of each person's liked items, by time, the last is the test answer, the one before it the validation answer.
+
+    Train, which is final too, holds what came before the validation answer; the test history what came before the test
+    answer, so the validation item is in it. People with fewer than three liked items stay in train whole and are not asked.
+    """
+    events = data.events
+    position = _first_likings(data)
+    user = events.user[position]
+    count = np.bincount(user, minlength=data.n_users)[user]
+    left = count - _nth(user)  # 1 = the last of this person
+    _check(bool((count >= 3).any()), "leave-last", "nobody has three liked items")
+    rank = _nth(events.user)  # of each event in its person's own order
+    asked = {place: position[(left == place) & (count >= 3)] for place in (1, 2)}
+    before = {}
+    for place, chosen in asked.items():
+        stop = np.full(data.n_users, len(events))
+        stop[events.user[chosen]] = rank[chosen]
+        before[place] = data.only(rank < stop[events.user])
+    parts = {}
+    for place, chosen in asked.items():
+        who = chosen[np.argsort(events.user[chosen])]
+        history = before[place].histories(events.user[who])
+        relevant = Ragged(np.arange(len(who) + 1), {"item": events.item[who]})
+        parts[place] = Part(events.user[who], events.time[who], history, relevant, _known(data))
+    return Split("leave-last", before[2], parts[2], before[2], parts[1])
+
+
+def global_time(data: Dataset, test: float = 0.1, valid: float = 0.1) -> Split:
+    """The last share `test` of all events is asked for, at the moment where it begins; the share `valid` before it is
+    for choosing, and part of final. People without a history by then are asked too: they are the segment "new"."""
+    if not (test > 0 and valid > 0 and test + valid < 1):
+        raise ConfigError(
+            f"shares test={test:g} and valid={valid:g} leave nothing to train on",
+            where="global split",
+            hint="Give two shares above 0 whose sum is below 1, for example 0.1 and 0.1.",
+        )
+    _check(len(data) > 0, "global", "there are no events")
+    time = data.events.time
+    start_valid, start_test = (int(time[int(len(data) * (1 - share))]) for share in (test + valid, test))
+    train, final = data.before(start_valid), data.before(start_test)
+    asked = _asked_after(train, data.only((time >= start_valid) & (time < start_test)), _known(data))
+    answer = _asked_after(final, data.only(time >= start_test), _known(data))
+    _check(bool(len(train) and len(asked) and len(answer)), "global", "train, validation or test holds nothing new")
+    return Split("global", train, asked, final, answer)
+
+
+def published(train: Dataset, test: Dataset, *, valid: float = 0.1, seed: int = 0) -> Split:
+    """Train and test as others gave them; a random share `valid` of each person's liked items in train is for choosing.
+
+    Both share one catalogue. Final is the train that was given.
+    """
+    position, nth, count = _shuffled_likings(train, seed)
+    held = np.zeros(len(train), np.bool_)
+    held[position[nth < np.floor(count * valid)]] = True
+    _check(bool(held.any()), "published", f"nobody has so many liked items that {valid:g} of them is one")
+    inner, known = train.only(~held), _known(train) | _known(test)
+    asked = _asked_after(inner, train.only(held), known)
+    return Split("published", inner, asked, train, _asked_after(train, test, known))
+
+
+def hold_out(data: Dataset, *, seed: int = 0) -> Split:
+    """For lists without time: one random liked item of each person is the test answer, another the validation answer.
+
+    As in `leave_last` the validation item belongs to the history of the test question; train and final have neither.
+    """
+    position, nth, count = _shuffled_likings(data, seed)
+    _check(bool((count >= 3).any()), "hold-out", "nobody has three liked items")
+    place = np.full(len(data), -1)
+    place[position[count >= 3]] = nth[count >= 3]
+    train, history, known = data.only((place != 0) & (place != 1)), data.only(place != 0), _known(data)
+    asked = _asked_after(train, data.only(place == 1), known)
+    return Split("published", train, asked, train, _asked_after(history, data.only(place == 0), known))
+
+
+def _asked_after(past: Dataset, later: Dataset, known: Mask) -> Part:
+    """Everybody who liked something in `later` that is not in `past`, asked at the end of `past`."""
+    events, width = later.events, later.n_items
+    liked = np.unique((events.user.astype(np.int64) * width + events.item)[later.weight > 0])
+    new = liked[~np.isin(liked, past.events.user.astype(np.int64) * width + past.events.item)]
+    user, start = np.unique(new // width, return_index=True)
+    relevant = Ragged(np.concatenate((start, [len(new)])), {"item": (new % width).astype(np.int32)})
+    rows = user.astype(np.int32)
+    return Part(rows, np.full(len(rows), past.now), past.histories(rows), relevant, known)
+
+
+def _first_likings(data: Dataset) -> NDArray[np.intp]:
+    """Positions, in time order, of the events that are a person's first with an item, and like it."""
+    pair = data.events.user.astype(np.int64) * data.n_items + data.events.item
+    first = np.zeros(len(data), np.bool_)
+    first[np.unique(pair, return_index=True)[1]] = True
+    return np.flatnonzero(first & (data.weight > 0))
+
+
+def _shuffled_likings(data: Dataset, seed: int) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
+    """First likings, each one's place in a random order of its person's, and how many that person has."""
+    position = np.random.default_rng(seed).permutation(_first_likings(data))
+    user = data.events.user[position]
+    return position, _nth(user), np.bincount(user, minlength=data.n_users)[user]
+
+
+def _nth(owner: Rows) -> NDArray[np.int64]:
+    """(N,) 0 for the first row of each owner, 1 for the second ..."""
+    order = np.argsort(owner, kind="stable")
+    count = np.bincount(owner)
+    nth = np.empty(len(owner), np.int64)
+    nth[order] = np.arange(len(owner)) - (np.cumsum(count) - count)[owner[order]]
+    return nth
+
+
+def _known(data: Dataset) -> Mask:
+    return np.bincount(data.events.item, minlength=data.n_items) > 0
+
+
+def _check(fine: bool, split: str, what: str) -> None:
+    if not fine:
+        raise DataError(
+            f"cannot be evaluated: {what}",
+            where=f"{split} split",
+            hint="Load more events, or give the kinds that mean a liking a weight above 0 under [events.kinds].",
+        )
