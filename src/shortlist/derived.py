@@ -1,0 +1,57 @@
+"""What is computed from a catalog's items and kept until the catalog changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from shortlist.protocols import Catalog
+from shortlist.types import Column, Ragged, Rows
+
+T = TypeVar("T")
+
+
+class Derived(Generic[T]):
+    """A value of all items, computed when first asked for and again when the catalog's version has moved.
+
+    Threads may compute it twice at once, never wrongly: the version is read before the items are.
+    """
+
+    def __init__(self, catalog: Catalog, compute: Callable[[], T]) -> None:
+        self._catalog, self._compute = catalog, compute
+        self._held: tuple[int, T] | None = None
+
+    def __call__(self) -> T:
+        version = self._catalog.version("item")
+        held = self._held
+        if held is None or held[0] != version:
+            held = self._held = (version, self._compute())
+        return held[1]
+
+
+def all_rows(catalog: Catalog, entity: str = "item") -> Rows:
+    """(I,) every row of `entity`."""
+    return np.arange(catalog.size(entity), dtype=np.int32)
+
+
+def kind_of(column: Column) -> str:
+    """What a catalog column holds: text, number, time, flag or list; "" when it has no row to tell text from list."""
+    if column.dtype == np.bool_:
+        return "flag"
+    if column.dtype == np.int64:
+        return "time"
+    if column.dtype != np.object_:
+        return "number"
+    if not len(column):
+        return ""
+    return "text" if isinstance(column[0], str) else "list"
+
+
+def values_of(column: Column) -> Ragged:
+    """The different values of each row of a text or list column as codes: R lists of "code", numbered by first use."""
+    lists = [(value,) if isinstance(value, str) else value for value in column.tolist()]
+    number: dict[str, int] = {}
+    coded = [[number.setdefault(value, len(number)) for value in dict.fromkeys(each) if value] for each in lists]
+    return Ragged.of([{"code": each} for each in coded], {"code": np.int32})

@@ -1,0 +1,48 @@
+"""Only items whose facts fulfil a condition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from shortlist import ops
+from shortlist.derived import Derived, all_rows, kind_of
+from shortlist.filters.expression import Expression, parse
+from shortlist.protocols import Catalog
+from shortlist.types import Candidates, Mask, Queries
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """Keeps items for which `where` holds: "year >= 1990 and 'Drama' in genres". See filters/expression.py."""
+
+    catalog: Catalog
+    where: str
+
+    def __post_init__(self) -> None:
+        self.expression  # noqa: B018 a mistake in `where` is reported here, not at the first request
+
+    def narrow(self, queries: Queries) -> Queries:
+        return queries.with_allowed(self._mask())
+
+    def keep(self, queries: Queries, found: Candidates) -> Mask:
+        kept: Mask = ops.gather(self._mask(), found.item, False)
+        return kept
+
+    @cached_property
+    def expression(self) -> Expression:
+        return parse(self.where)
+
+    @cached_property
+    def _mask(self) -> Derived[Mask]:
+        return Derived(self.catalog, self._evaluate)
+
+    def _evaluate(self) -> Mask:
+        rows, known = all_rows(self.catalog), self.catalog.names("item")
+        if not len(rows):
+            return np.empty(0, np.bool_)
+        columns = self.catalog.read("item", rows, [name for name in self.expression.names if name in known])
+        self.expression.check({name: kind_of(columns[name]) if name in columns else "" for name in known})
+        return self.expression.mask(columns)
