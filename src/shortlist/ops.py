@@ -5,6 +5,7 @@ A *segment* is the run of rows of one query in a flat table sorted by query.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,25 @@ def zscore_within(query: Rows, score: Scores, queries: int) -> Scores:
     return np.where(known, scaled, np.nan).astype(np.float32)
 
 
+def reciprocal_rank(
+    query: Rows, columns: Mapping[str, Scores], queries: int, constant: float = 60, weights: Mapping[str, float] = {}
+) -> Scores:
+    """(N,) sum over columns of weight / (constant + rank within the query), 0 where NaN (Cormack, Clarke, Büttcher 2009).
+
+    A column that `weights` does not name weighs 1.
+    """
+    fused = np.zeros(len(query), np.float32)
+    for name, column in columns.items():
+        rank = rank_within(query, column, queries)
+        fused += np.where(np.isnan(rank), 0, weights.get(name, 1.0) / (constant + rank)).astype(np.float32)
+    return fused
+
+
+def source_columns(columns: Columns) -> dict[str, Scores]:
+    """The columns that sources left: all but "score" and features, whose names have a dot ("item.year")."""
+    return {name: column for name, column in columns.items() if "." not in name and name != "score"}
+
+
 def merge(parts: dict[str, Candidates], queries: int) -> Candidates:
     """One row per (query, item). Each source's "score" becomes a column of its name, NaN where it did not propose it.
 
@@ -163,19 +183,10 @@ def permitted(query: Rows, item: Rows, exclude: Ragged, allowed: Mask) -> Mask:
 
 def top_of_matrix(scores: NDArray[np.float32], k: int) -> Candidates:
     """The k best items of each row of `scores` (B, I), best first, ties by item row; -inf and NaN are never taken."""
-    b, width = scores.shape
-    k = min(k, width)
-    if not b or k <= 0:
-        return Candidates.empty()
-    key = np.where(np.isnan(scores), -np.inf, scores)
-    if k < width:
-        cut = np.partition(key, width - k, axis=1)[:, width - k]
-    else:
-        cut = np.full(b, -np.inf, np.float32)
-    query, item = np.nonzero((key >= cut[:, None]) & (key > -np.inf))
-    score = key[query, item]
-    order = topk(query.astype(np.int32), score, k, b)
-    return Candidates(query[order].astype(np.int32), item[order].astype(np.int32), {"score": score[order]})
+    from shortlist import _kernels
+
+    query, item, score = _kernels.top_of_matrix(scores, k)
+    return Candidates(query, item, {"score": score})
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -227,6 +238,15 @@ def recency_weight(history: Ragged, half_life: float) -> Scores:
     count = np.concatenate(([0], np.cumsum(liked)))
     newer = np.repeat(count[history.ptr[1:]], history.length) - count[1:]
     return said * decay(newer, half_life).astype(np.float32)
+
+
+def strongest(history: Ragged, said: Scores) -> Rows:
+    """(B,) the item of each list whose `said` (H,) is greatest and positive, the newest of equals; -1 when none is."""
+    named = np.full(len(history), -1, np.int32)
+    filled = history.length > 0
+    last = np.lexsort((said, history.owner))[history.ptr[1:][filled] - 1]
+    named[filled] = np.where(said[last] > 0, history["item"][last], -1)
+    return named
 
 
 def columns_of(columns: Columns, positions: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,13 @@
+// Compiled once per instruction set; SHORTLIST_ISA names the variant.
+#include "least_squares.hpp"
+#include "top.hpp"
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+
+extern const Table JOIN(kernels_, SHORTLIST_ISA) = {
+    TEXT(SHORTLIST_ISA), LANES, TILE_USERS, top_of_matrix, pack,    top_of_product, top_of_product_direct, top_of_spread,
+    neighbours,          descend, solve,
+};

@@ -1,0 +1,325 @@
+// The Python side: checks shapes, sorts what must be sorted, splits rows among threads, picks the instruction set.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "table.hpp"
+
+namespace nb = nanobind;
+
+extern const Table kernels_baseline;
+#if defined(SHORTLIST_X86_VARIANTS)
+extern const Table kernels_avx2, kernels_avx512;
+#endif
+
+namespace {
+
+template <typename T> using Array = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <typename T> using Matrix = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using MutableMatrix = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <typename T> using Numpy = nb::ndarray<nb::numpy, T, nb::c_contig>;
+
+std::vector<const Table *> offered() {
+    std::vector<const Table *> tables{&kernels_baseline};
+#if defined(SHORTLIST_X86_VARIANTS)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) tables.push_back(&kernels_avx2);
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512bw"))
+        tables.push_back(&kernels_avx512);
+#endif
+    return tables;
+}
+
+const Table *active = offered().back();
+
+void check(bool holds, const std::string &message) {
+    if (!holds) throw nb::value_error(message.c_str());
+}
+
+// work(begin, end) over [0, count) in chunks of `grain`; `threads` 0 = every core. Fewer rows than a grain: this thread.
+template <typename Work> void in_parallel(int64_t count, int64_t grain, int threads, Work work) {
+    if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    threads = static_cast<int>(std::min<int64_t>(threads, (count + grain - 1) / grain));
+    if (threads <= 1) {
+        if (count) work(int64_t{0}, count);
+        return;
+    }
+    std::atomic<int64_t> next{0};
+    std::exception_ptr failure;
+    std::mutex lock;
+    const auto run = [&] {
+        try {
+            for (int64_t begin = next.fetch_add(grain); begin < count; begin = next.fetch_add(grain))
+                work(begin, std::min(begin + grain, count));
+        } catch (...) {
+            const std::lock_guard<std::mutex> guard(lock);
+            failure = std::current_exception();
+        }
+    };
+    std::vector<std::thread> others;
+    for (int t = 1; t < threads; ++t) others.emplace_back(run);
+    run();
+    for (auto &other : others) other.join();
+    if (failure) std::rethrow_exception(failure);
+}
+
+constexpr int64_t QUERY_GRAIN = 64;  // fewer queries than this are answered by the calling thread
+
+template <typename T> Numpy<T> numpy(std::unique_ptr<std::vector<T>> data) {
+    std::vector<T> *raw = data.release();
+    nb::capsule owner(raw, [](void *p) noexcept { delete static_cast<std::vector<T> *>(p); });
+    return Numpy<T>(raw->data(), {raw->size()}, owner);
+}
+
+Csr csr(const Array<int64_t> &ptr, const Array<int32_t> &index, const Array<float> &value, int64_t width) {
+    const int64_t count = static_cast<int64_t>(index.shape(0));
+    check(ptr.shape(0) >= 1 && ptr(0) == 0 && ptr(ptr.shape(0) - 1) == count && value.shape(0) == index.shape(0),
+          "ptr must run from 0 to the number of entries, and index and value must have one entry each");
+    for (size_t i = 1; i < ptr.shape(0); ++i) check(ptr(i - 1) <= ptr(i), "ptr must not fall");
+    if (width >= 0) {
+        const int32_t *at = index.data();
+        for (int64_t i = 0; i < count; ++i)
+            check(at[i] >= 0 && at[i] < width, "index " + std::to_string(at[i]) + " is out of range 0.." + std::to_string(width - 1));
+    }
+    return {ptr.data(), index.data(), value.data()};
+}
+
+class SortedLists {
+public:
+    SortedLists(const Array<int64_t> &ptr, const Array<int32_t> &item, int64_t queries) : item_(item.data(), item.data() + item.shape(0)) {
+        check(static_cast<int64_t>(ptr.shape(0)) == queries + 1 && ptr(0) == 0 && ptr(queries) == static_cast<int64_t>(item.shape(0)),
+              "exclude_ptr must have one entry more than there are queries and run from 0 to the number of items");
+        for (int64_t q = 0; q < queries; ++q) {
+            check(ptr(q) <= ptr(q + 1), "exclude_ptr must not fall");
+            std::sort(item_.begin() + ptr(q), item_.begin() + ptr(q + 1));
+        }
+        lists = {ptr.data(), item_.data()};
+    }
+    Lists lists;
+
+private:
+    std::vector<int32_t> item_;
+};
+
+struct Found {  // room for k slots a row
+    Found(int64_t rows, int64_t k, int64_t width) : k(std::max<int64_t>(0, std::min(k, width))), count(rows) {
+        slot.reset(new Slot[static_cast<size_t>(rows * this->k)]);
+    }
+    Top top() { return {static_cast<int32_t>(k), slot.get(), count.data()}; }
+
+    nb::tuple flat() const {  // (row, item, score), rows in order, best first
+        const auto total = static_cast<size_t>(std::accumulate(count.begin(), count.end(), int64_t{0}));
+        auto row = std::make_unique<std::vector<int32_t>>(total);
+        auto item = std::make_unique<std::vector<int32_t>>(total);
+        auto score = std::make_unique<std::vector<float>>(total);
+        size_t to = 0;
+        for (size_t r = 0; r < count.size(); ++r)
+            for (int32_t i = 0; i < count[r]; ++i, ++to) {
+                const Slot &from = slot[r * static_cast<size_t>(k) + static_cast<size_t>(i)];
+                (*row)[to] = static_cast<int32_t>(r);
+                (*item)[to] = from.item;
+                (*score)[to] = from.score;
+            }
+        return nb::make_tuple(numpy(std::move(row)), numpy(std::move(item)), numpy(std::move(score)));
+    }
+
+    int64_t k;
+    std::vector<int32_t> count;
+    std::unique_ptr<Slot[]> slot;
+};
+
+nb::tuple top_of_matrix(const Matrix<float> &scores, int64_t k, int threads) {
+    const auto rows = static_cast<int64_t>(scores.shape(0)), width = static_cast<int64_t>(scores.shape(1));
+    Found found(rows, k, width);
+    if (found.k) {
+        nb::gil_scoped_release release;
+        const MatrixJob job{scores.data(), width, found.top()};
+        in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->top_of_matrix(job, begin, end); });
+    }
+    return found.flat();
+}
+
+constexpr int64_t DIRECT = 16;  // fewer queries than this do not pay for packing the items
+
+struct Packing {  // the allowed items by falling norm, see PackedItems
+    Packing(const Matrix<float> &items, const Array<bool> &allowed, int threads) {
+        const auto width = static_cast<int64_t>(items.shape(0)), dim = static_cast<int64_t>(items.shape(1));
+        const auto masked = static_cast<int64_t>(allowed.shape(0));
+        const float *data = items.data();
+        std::vector<float> norm(static_cast<size_t>(width));
+        for (int64_t i = 0; i < width; ++i) {
+            if (i < masked && !allowed.data()[i]) continue;
+            double square = 0;
+            for (int64_t d = 0; d < dim; ++d) square += static_cast<double>(data[i * dim + d]) * data[i * dim + d];
+            norm[static_cast<size_t>(i)] = static_cast<float>(std::sqrt(square));
+            row.push_back(static_cast<int32_t>(i));
+        }
+        std::sort(row.begin(), row.end(), [&](int32_t a, int32_t b) {
+            const float x = norm[static_cast<size_t>(a)], y = norm[static_cast<size_t>(b)];
+            return x > y || (x == y && a < b);
+        });
+        const int64_t columns = 2 * active->lanes;
+        const int64_t panels = (static_cast<int64_t>(row.size()) + columns - 1) / columns;
+        row.resize(static_cast<size_t>(panels * columns), -1);
+        panel.reset(new float[static_cast<size_t>(panels * columns * dim)]);
+        for (int64_t p = 0; p < panels; ++p) bound.push_back(norm[static_cast<size_t>(row[static_cast<size_t>(p * columns)])]);
+        in_parallel(panels, 64, threads, [&](int64_t begin, int64_t end) {
+            for (int64_t p = begin; p < end; ++p)
+                active->pack(data, dim, row.data() + p * columns, columns, panel.get() + p * columns * dim);
+        });
+    }
+    PackedItems packed() const { return {panel.get(), row.data(), bound.data(), static_cast<int64_t>(bound.size())}; }
+
+    std::vector<int32_t> row;
+    std::vector<float> bound;
+    std::unique_ptr<float[]> panel;
+};
+
+nb::tuple top_of_product(const Matrix<float> &users, const Matrix<float> &items, int64_t k, const Array<int64_t> &exclude_ptr,
+                         const Array<int32_t> &exclude_item, const Array<bool> &allowed, int threads) {
+    const auto rows = static_cast<int64_t>(users.shape(0)), width = static_cast<int64_t>(items.shape(0));
+    const auto dim = static_cast<int64_t>(items.shape(1));
+    check(static_cast<int64_t>(users.shape(1)) == dim, "users have " + std::to_string(users.shape(1)) +
+                                                           " dimensions and items " + std::to_string(dim) + ": they must be equal");
+    Found found(rows, k, width);
+    if (found.k && rows) {
+        const SortedLists exclude(exclude_ptr, exclude_item, rows);
+        nb::gil_scoped_release release;
+        ProductJob job{users.data(), items.data(), dim, width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), exclude.lists, {}, found.top()};
+        if (rows < DIRECT) {
+            active->top_of_product_direct(job, 0, rows);
+        } else {
+            const int workers = rows < QUERY_GRAIN ? 1 : threads;
+            const Packing packing(items, allowed, workers);
+            job.packed = packing.packed();
+            in_parallel(rows, 8 * active->tile_users, workers,
+                        [&](int64_t begin, int64_t end) { active->top_of_product(job, begin, end); });
+        }
+    }
+    return found.flat();
+}
+
+nb::tuple top_of_spread(const Array<int64_t> &query_ptr, const Array<int32_t> &query_row, const Array<float> &query_weight,
+                        const Array<int64_t> &ptr, const Array<int32_t> &index, const Array<float> &value, int64_t width,
+                        int64_t k, const Array<int64_t> &exclude_ptr, const Array<int32_t> &exclude_item,
+                        const Array<bool> &allowed, int threads) {
+    const auto rows = static_cast<int64_t>(query_ptr.shape(0)) - 1;
+    const auto height = static_cast<int64_t>(ptr.shape(0)) - 1;
+    check(rows >= 0 && height >= 0, "ptr must not be empty");
+    Found found(rows, k, width);
+    if (found.k && rows) {
+        // the matrix belongs to a model and was checked when it was made: reading it all would cost more than the request
+        check(ptr(height) == static_cast<int64_t>(index.shape(0)) && index.shape(0) == value.shape(0),
+              "ptr must end with the number of entries, and index and value must have one entry each");
+        const SortedLists exclude(exclude_ptr, exclude_item, rows);
+        const SpreadJob job{csr(query_ptr, query_row, query_weight, -1),
+                            {ptr.data(), index.data(), value.data()},
+                            height,
+                            width,
+                            allowed.data(),
+                            static_cast<int64_t>(allowed.shape(0)),
+                            exclude.lists,
+                            found.top()};
+        nb::gil_scoped_release release;
+        in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->top_of_spread(job, begin, end); });
+    }
+    return found.flat();
+}
+
+nb::tuple neighbours(const Array<int64_t> &left_ptr, const Array<int32_t> &left_index, const Array<float> &left_value,
+                     const Array<int64_t> &right_ptr, const Array<int32_t> &right_index, const Array<float> &right_value,
+                     const Array<float> &row_norm, const Array<float> &column_norm, float shrink, int64_t k, int threads) {
+    const auto rows = static_cast<int64_t>(left_ptr.shape(0)) - 1, width = static_cast<int64_t>(column_norm.shape(0));
+    check(static_cast<int64_t>(row_norm.shape(0)) == rows, "row_norm must have one entry a row of left");
+    const Csr left = csr(left_ptr, left_index, left_value, static_cast<int64_t>(right_ptr.shape(0)) - 1);
+    const Csr right = csr(right_ptr, right_index, right_value, width);
+    Found found(rows, k, width);
+    if (found.k && rows) {
+        nb::gil_scoped_release release;
+        const NeighbourJob job{left, right, width, row_norm.data(), column_norm.data(), shrink, found.top()};
+        std::vector<int32_t> order(static_cast<size_t>(rows));
+        std::iota(order.begin(), order.end(), 0);
+        in_parallel(rows, 32, threads, [&](int64_t begin, int64_t end) { active->neighbours(job, order.data() + begin, end - begin); });
+    }
+    return found.flat();
+}
+
+// steps 0 = exact (Cholesky), otherwise so many steps of conjugate gradients from the present x
+void least_squares(const MutableMatrix &x, const Matrix<float> &other, const Array<int64_t> &ptr, const Array<int32_t> &index,
+                   const Array<float> &weight, const Array<float> &target, const Matrix<float> &gram, const Array<float> &reg,
+                   int steps, int threads) {
+    const auto rows = static_cast<int64_t>(x.shape(0)), dim = static_cast<int64_t>(x.shape(1));
+    const auto others = static_cast<int64_t>(other.shape(0));
+    check(static_cast<int64_t>(other.shape(1)) == dim && static_cast<int64_t>(gram.shape(0)) == dim && static_cast<int64_t>(gram.shape(1)) == dim,
+          "x, other and gram must have equally many dimensions");
+    check(static_cast<int64_t>(ptr.shape(0)) == rows + 1 && static_cast<int64_t>(reg.shape(0)) == rows && target.shape(0) == index.shape(0),
+          "ptr, reg and target must fit the rows of x and the entries of index");
+    const Csr entries = csr(ptr, index, weight, others);
+    nb::gil_scoped_release release;
+    const int64_t stride = (dim + 15) / 16 * 16;
+    const auto padded = [&](const float *from, int64_t count, int64_t height) {
+        std::unique_ptr<float[]> to(new float[static_cast<size_t>(height * stride)]());
+        for (int64_t i = 0; i < count; ++i) std::copy(from + i * dim, from + (i + 1) * dim, to.get() + i * stride);
+        return to;
+    };
+    std::unique_ptr<float[]> wide_x, wide_other, wide_gram;
+    SolveJob job{entries, target.data(), other.data(), gram.data(), reg.data(), x.data(), stride, steps};
+    if (stride != dim) {
+        wide_x = padded(x.data(), rows, rows);
+        wide_other = padded(other.data(), others, others);
+        wide_gram = padded(gram.data(), dim, stride);
+        job.x = wide_x.get();
+        job.other = wide_other.get();
+        job.gram = wide_gram.get();
+    }
+    const auto kernel = steps ? active->descend : active->solve;
+    in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { kernel(job, begin, end); });
+    if (stride != dim)
+        for (int64_t i = 0; i < rows; ++i) std::copy(job.x + i * stride, job.x + i * stride + dim, x.data() + i * dim);
+}
+
+std::vector<std::string> variants() {
+    std::vector<std::string> names;
+    for (const Table *table : offered()) names.emplace_back(table->name);
+    return names;
+}
+
+std::string use(const std::string &name) {
+    for (const Table *table : offered())
+        if (name == table->name) {
+            const std::string before = active->name;
+            active = table;
+            return before;
+        }
+    throw nb::value_error(("no variant " + name + " on this machine").c_str());
+}
+
+}  // namespace
+
+NB_MODULE(_kernels, m) {
+    using namespace nb::literals;
+    m.def("top_of_matrix", &top_of_matrix, "scores"_a, "k"_a, "threads"_a = 0);
+    m.def("top_of_product", &top_of_product, "users"_a, "items"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a,
+          "threads"_a = 0);
+    m.def("top_of_spread", &top_of_spread, "query_ptr"_a, "query_row"_a, "query_weight"_a, "ptr"_a, "index"_a, "value"_a,
+          "width"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a, "threads"_a = 0);
+    m.def("neighbours", &neighbours, "left_ptr"_a, "left_index"_a, "left_value"_a, "right_ptr"_a, "right_index"_a,
+          "right_value"_a, "row_norm"_a, "column_norm"_a, "shrink"_a, "k"_a, "threads"_a = 0);
+    m.def("least_squares", &least_squares, "x"_a.noconvert(), "other"_a, "ptr"_a, "index"_a, "weight"_a, "target"_a, "gram"_a,
+          "reg"_a, "steps"_a, "threads"_a = 0);
+    m.def("variants", &variants);
+    m.def("use", &use, "name"_a);
+}

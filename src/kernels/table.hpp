@@ -1,0 +1,94 @@
+// What the instruction-set variants offer to module.cpp: plain structs in, plain functions on a range of rows.
+// A variant is compiled once per instruction set (isa.cpp); module.cpp owns threads, checks and Python.
+#pragma once
+#include <cstdint>
+
+struct Csr {  // row r holds index[ptr[r] .. ptr[r + 1]) and value[...]
+    const int64_t *ptr;
+    const int32_t *index;
+    const float *value;
+};
+
+struct Lists {  // sorted item rows per query
+    const int64_t *ptr;
+    const int32_t *item;
+};
+
+struct Slot {
+    float score;
+    int32_t item;
+};
+
+struct Top {  // query q writes at most k slots, best first, from out[q * k], and how many to count[q]
+    int32_t k;
+    Slot *out;
+    int32_t *count;
+};
+
+struct MatrixJob {  // k best of each row of a dense matrix
+    const float *score;  // (B, width)
+    int64_t width;
+    Top top;
+};
+
+struct PackedItems {  // allowed items by falling norm, in panels of `lanes * 2` columns: [panel][dimension][column]
+    const float *panel;
+    const int32_t *item;  // (panels * width) catalog row, -1 = padding
+    const float *bound;  // (panels) norm of the longest item in the panel
+    int64_t panels;
+};
+
+struct ProductJob {  // k best inner products of each query with the items
+    const float *user;  // (B, dim)
+    const float *item;  // (width, dim), used by the direct kernel
+    int64_t dim, width;
+    const bool *allowed;  // (allowed_size); rows beyond are allowed
+    int64_t allowed_size;
+    Lists exclude;
+    PackedItems packed;
+    Top top;
+};
+
+struct SpreadJob {  // k best of sum over a query's rows r of weight * matrix[r]
+    Csr query;  // rows of `matrix` and their weights
+    Csr matrix;
+    int64_t height, width;
+    const bool *allowed;
+    int64_t allowed_size;
+    Lists exclude;
+    Top top;
+};
+
+struct NeighbourJob {  // for each row i of `left`: the k largest of (left @ right)[i, j] / (norm_i * norm_j + shrink)
+    Csr left;  // (items, users)
+    Csr right;  // (users, items)
+    int64_t width;
+    const float *row_norm, *column_norm;
+    float shrink;
+    Top top;
+};
+
+struct SolveJob {  // per row: (gram + sum weight y y' + reg I) x = sum target y
+    Csr rows;  // value = weight
+    const float *target;  // (nnz)
+    const float *other;  // (others, stride): the factors y, `stride` a multiple of 16, zero padded
+    const float *gram;  // (stride, stride), zero padded
+    const float *reg;  // (rows)
+    float *x;  // (rows, stride): warm start in, solution out
+    int64_t stride;
+    int32_t steps;  // of conjugate gradients
+};
+
+struct Table {
+    const char *name;
+    int32_t lanes;
+    int32_t tile_users;
+    void (*top_of_matrix)(const MatrixJob &, int64_t begin, int64_t end);
+    void (*pack)(const float *item, int64_t dim, const int32_t *row, int64_t columns, float *panel);
+    void (*top_of_product)(const ProductJob &, int64_t begin, int64_t end);  // packed: for many queries
+    void (*top_of_product_direct)(const ProductJob &, int64_t begin, int64_t end);  // for few
+    void (*top_of_spread)(const SpreadJob &, int64_t begin, int64_t end);
+    void (*neighbours)(const NeighbourJob &, const int32_t *row, int64_t count);
+    void (*descend)(const SolveJob &, int64_t begin, int64_t end);  // conjugate gradients
+    void (*solve)(const SolveJob &, int64_t begin, int64_t end);  // Cholesky
+};

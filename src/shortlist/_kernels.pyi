@@ -1,0 +1,86 @@
+"""Compiled kernels (src/kernels). Exact; every list is best first, ties by item row; the GIL is released.
+
+B queries, I items, D dimensions. `threads` 0 means every core; fewer than 64 queries never leave the calling thread.
+Wrong shapes raise ValueError. Results are flat: (row, item, score), each (N,), rows in order.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float32]
+Ints: TypeAlias = NDArray[np.int32]
+Pointers: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
+Flat: TypeAlias = tuple[Ints, Ints, Floats]
+
+def top_of_matrix(scores: Floats, k: int, threads: int = 0) -> Flat:
+    """The k largest of each row of `scores` (B, I); -inf and NaN are never taken."""
+
+def top_of_product(
+    users: Floats,
+    items: Floats,
+    k: int,
+    exclude_ptr: Pointers,
+    exclude_item: Ints,
+    allowed: Bools,
+    threads: int = 0,
+) -> Flat:
+    """The k items with the largest inner product, `users` (B, D), `items` (I, D); lists of items to leave out per query;
+    `allowed` (A,) by item row, rows beyond it are allowed."""
+
+def top_of_spread(
+    query_ptr: Pointers,
+    query_row: Ints,
+    query_weight: Floats,
+    ptr: Pointers,
+    index: Ints,
+    value: Floats,
+    width: int,
+    k: int,
+    exclude_ptr: Pointers,
+    exclude_item: Ints,
+    allowed: Bools,
+    threads: int = 0,
+) -> Flat:
+    """The k largest columns of sum over a query's rows of weight * matrix[row], those above 0 only.
+
+    The matrix (ptr, index, value), `width` columns; rows outside it are passed over. Its indices are not checked.
+    """
+
+def neighbours(
+    left_ptr: Pointers,
+    left_index: Ints,
+    left_value: Floats,
+    right_ptr: Pointers,
+    right_index: Ints,
+    right_value: Floats,
+    row_norm: Floats,
+    column_norm: Floats,
+    shrink: float,
+    k: int,
+    threads: int = 0,
+) -> Flat:
+    """For each row i the k largest positive (left @ right)[i, j] / (row_norm[i] * column_norm[j] + shrink), j != i."""
+
+def least_squares(
+    x: Floats,
+    other: Floats,
+    ptr: Pointers,
+    index: Ints,
+    weight: Floats,
+    target: Floats,
+    gram: Floats,
+    reg: Floats,
+    steps: int,
+    threads: int = 0,
+) -> None:
+    """In place, each row of `x` (R, D): (gram + sum weight y y' + reg I) x = sum target y, over the row's entries, y rows
+    of `other`. `steps` 0: Cholesky; else so many conjugate-gradient steps from the present x. Empty rows become 0."""
+
+def variants() -> list[str]:
+    """The instruction sets this machine can run, the one in use last unless `use` was called."""
+
+def use(name: str) -> str:
+    """Switch the instruction set (tests, benchmarks); returns the one used before."""
