@@ -93,7 +93,7 @@ def zscore_within(query: Rows, score: Scores, queries: int) -> Scores:
 def reciprocal_rank(
     query: Rows, columns: Mapping[str, Scores], queries: int, constant: float = 60, weights: Mapping[str, float] = {}
 ) -> Scores:
-    """(N,) sum over columns of weight / (constant + rank within the query), 0 where NaN (Cormack, Clarke, Büttcher 2009).
+    """(N,) sum over columns of weight / (constant + rank within the query), 0 where NaN (Cormack et al., SIGIR 2009).
 
     A column that `weights` does not name weighs 1.
     """

@@ -215,12 +215,8 @@ class Pipeline:
         return fused
 
     def _fuse(self, queries: Queries, found: Candidates) -> Scores:
-        fused = np.zeros(len(found), np.float32)
-        for name in self.sources:
-            if name in found.columns:
-                rank = ops.rank_within(found.query, found.columns[name], len(queries))
-                fused += np.where(np.isnan(rank), 0, 1 / (60 + rank)).astype(np.float32)
-        return fused
+        proposed = {name: found.columns[name] for name in self.sources if name in found.columns}
+        return ops.reciprocal_rank(found.query, proposed, len(queries))
 
     def _order(self, trace: Trace, queries: Queries, found: Candidates, k: int) -> Positions:
         reranker = self.reranker
