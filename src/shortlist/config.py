@@ -222,7 +222,7 @@ def _convert(cls: Any, value: Any, where: str) -> Any:
         if value is None or len(options) != 1:
             return value
         return _convert(options[0], value, where)
-    if origin is not None and issubclass(origin, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         inner = get_args(cls)[1]
         return {
             name: _convert(inner, each, f"{where}.{name}".lstrip(".")) for name, each in _table(value, where).items()
