@@ -1,0 +1,98 @@
+"""All four roles in one directory, without a server."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self
+
+from shortlist.errors import ConfigError
+from shortlist.stores.database import Database
+from shortlist.stores.embedded_catalog import EmbeddedCatalog
+from shortlist.stores.embedded_log import EmbeddedLog
+from shortlist.stores.embedded_notes import Held, Meta
+from shortlist.stores.embedded_state import EmbeddedState
+from shortlist.stores.exact import ExactIndex
+
+
+class Embedded:
+    """A directory of stores: one writing process, any number of reading ones. Each role is loaded when first asked for.
+
+    Raises StoreLocked when another process writes, ConfigError when the folder cannot be used.
+    """
+
+    def __init__(self, database: Database, temporary: TemporaryDirectory[str] | None = None) -> None:
+        self._database = database
+        self._temporary = temporary
+        self.folder = database.folder
+
+    @staticmethod
+    def open(folder: Path, *, read_only: bool = False) -> Embedded:
+        return Embedded(Database(folder, read_only=read_only))
+
+    @staticmethod
+    def memory() -> Embedded:
+        """An empty one, gone when it is closed: for tests and replays."""
+        temporary = TemporaryDirectory(prefix="shortlist-", ignore_cleanup_errors=True)
+        return Embedded(Database(Path(temporary.name), durable=False), temporary)
+
+    @cached_property
+    def catalog(self) -> EmbeddedCatalog:
+        return EmbeddedCatalog(self._database)
+
+    @cached_property
+    def log(self) -> EmbeddedLog:
+        return EmbeddedLog(self._database)
+
+    @cached_property
+    def state(self) -> EmbeddedState:
+        return EmbeddedState(self._database)
+
+    @cached_property
+    def index(self) -> ExactIndex:
+        return ExactIndex(self._database)
+
+    @cached_property
+    def meta(self) -> Meta:
+        return Meta(self._database)
+
+    @cached_property
+    def held(self) -> Held:
+        return Held(self._database)
+
+    def refresh(self) -> None:
+        """When reading beside a writer: see what it has acknowledged.
+
+        The log shows it by itself; the state is this reader's own: fold `log.scan(state.offset)` into it.
+        """
+        self.catalog.refresh()
+        self.index.refresh()
+
+    def close(self) -> None:
+        self._database.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_file(path: str, *, read_only: bool) -> Embedded:
+    if not path:
+        raise ConfigError("file: names no folder", where="stores", hint='Write the path after the colon: "file:data".')
+    return Embedded.open(Path(path), read_only=read_only)
+
+
+def open_memory(rest: str, *, read_only: bool) -> Embedded:
+    if rest or read_only:
+        raise ConfigError(
+            "memory: takes no path and cannot be opened read-only", where="stores", hint='Write "memory:".'
+        )
+    return Embedded.memory()

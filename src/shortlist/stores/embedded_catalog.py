@@ -1,0 +1,295 @@
+"""Catalog of the embedded stores: ids in a dictionary, facts in columns, both replayed from SQLite at opening."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+
+from shortlist.errors import ConfigError, DataError, ShapeError, StoreError
+from shortlist.stores.arrays import Growing, objects, pack, unpack
+from shortlist.stores.database import Database
+from shortlist.types import Column, Columns, Rows
+
+LONGEST = 256  # bytes of UTF-8
+COMPACT_AT_OPEN, COMPACT_WHILE_OPEN, CHUNK = 1_000, 100_000, 100_000
+
+_clean = re.compile("[^\x00-\x1f\x7f\ud800-\udfff]+").fullmatch
+
+TYPES: Mapping[str, tuple[Any, Any]] = {
+    "text": (object, ""),
+    "number": (np.float64, np.nan),
+    "time": (np.int64, -1),
+    "flag": (np.bool_, False),
+    "list": (object, ()),
+}
+"""Types of a column: dtype in memory, and how "no value" reads."""
+
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "text": lambda value: isinstance(value, str),
+    "number": lambda value: isinstance(value, int | float | np.number) and not isinstance(value, bool),
+    "time": lambda value: isinstance(value, int | np.integer) and not isinstance(value, bool),
+    "flag": lambda value: isinstance(value, bool | np.bool_),
+    "list": lambda value: isinstance(value, tuple | list) and all(isinstance(each, str) for each in value),
+}
+
+
+class EmbeddedCatalog:
+    """Ids and facts of users and items. Reads never wait for a write; a write is durable when it returns."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._tables = {entity: _Table(entity) for entity in ("user", "item")}
+        self.refresh()
+        if not database.read_only:
+            for table in self._tables.values():
+                if table.puts > COMPACT_AT_OPEN:
+                    self._compact(table)
+
+    def refresh(self) -> None:
+        """See what another process has written since (a writer sees its own writes anyway)."""
+        with self._database.lock, self._database.read() as sql:
+            for table in self._tables.values():
+                ids = sql.execute(f"SELECT id FROM {table.entity}_id WHERE row >= ? ORDER BY row", (len(table.ids),))
+                table.name([id for (id,) in ids])
+                for seq, rows, columns in sql.execute(
+                    "SELECT seq, rows, columns FROM fact WHERE entity = ? AND seq > ? ORDER BY seq",
+                    (table.entity, table.seq),
+                ):
+                    table.apply(np.frombuffer(rows, np.int32), unpack(columns), seq)
+                (last,) = sql.execute(f"SELECT coalesce(max(row) + 1, 0) FROM {table.entity}_id").fetchone()
+                if not last == len(table.ids) == len(table.row):
+                    raise StoreError(
+                        f"the {table.entity} ids in {self._database.folder} have gaps or repeats",
+                        hint="Restore the folder from a backup, or move it away and ingest again.",
+                    )
+
+    def rows(self, entity: str, ids: Sequence[str], *, create: bool = False) -> Rows:
+        table = self._table(entity)
+        found = table.find(ids)
+        if create and bool((found < 0).any()):
+            with self._database.lock:
+                new = [id for id in dict.fromkeys(ids) if id not in table.row]
+                for id in new:
+                    _check_id(entity, id)
+                first = len(table.ids)
+                with self._database.write() as sql:
+                    sql.executemany(f"INSERT INTO {entity}_id VALUES (?, ?)", enumerate(new, first))
+                table.name(new)
+            found = table.find(ids)
+        return found
+
+    def ids(self, entity: str, rows: Rows) -> list[str]:
+        """The id of each row; "" for a row that nothing is known of."""
+        ids = self._table(entity).ids
+        size = len(ids)
+        return [ids[row] if 0 <= row < size else "" for row in rows.tolist()]
+
+    def size(self, entity: str) -> int:
+        return len(self._table(entity).ids)
+
+    def put(self, entity: str, rows: Rows, columns: Columns) -> None:
+        """Merge: columns and rows that are not named keep their values, a value None (or NaN) removes.
+
+        A column's type is set by its first value: floats are numbers, int64 and datetime64 are times (microseconds),
+        other integers numbers, booleans flags; in object arrays str, numbers, bool, and tuples or lists of str. Of a
+        row that is given twice the last value holds.
+        """
+        table = self._table(entity)
+        rows = np.asarray(rows, np.int32)
+        for name, column in columns.items():
+            if len(column) != len(rows):
+                raise ShapeError(f"put: column {name!r} has {len(column)} rows, expected {len(rows)}")
+        with self._database.lock:
+            wrong = np.flatnonzero((rows < 0) | (rows >= len(table.ids)))
+            if len(wrong):
+                raise ShapeError(
+                    f"put: there is no {entity} row {rows[wrong[0]]}; rows are 0 to {len(table.ids) - 1}",
+                    hint="Get rows with rows(entity, ids, create=True).",
+                )
+            typed = {name: table.typed(name, column, rows) for name, column in columns.items()}
+            kept = {name: column for name, column in typed.items() if column is not None}
+            if not kept or not len(rows):
+                return
+            seq = self._write(table, rows, kept)
+            table.apply(rows, kept, seq)
+            if table.puts > COMPACT_WHILE_OPEN:
+                self._compact(table)
+
+    def read(self, entity: str, rows: Rows, names: Sequence[str]) -> Columns:
+        table = self._table(entity)
+        rows = np.ascontiguousarray(rows, np.int32)
+        try:
+            return {name: table.columns[name].read(rows) for name in names}
+        except KeyError as error:
+            raise _unknown_column(entity, error.args[0], self.names(entity)) from None
+
+    def names(self, entity: str) -> Sequence[str]:
+        return sorted(self._table(entity).columns)
+
+    def version(self, entity: str) -> int:
+        table = self._table(entity)
+        return table.seq + len(table.ids)
+
+    def _table(self, entity: str) -> _Table:
+        if entity not in self._tables:
+            raise ConfigError(f"the catalog has no entity {entity!r}", hint="Entities are user and item.")
+        return self._tables[entity]
+
+    def _write(self, table: _Table, rows: Rows, columns: Columns) -> int:
+        with self._database.write() as sql:
+            return _insert(sql, table.entity, rows, columns)
+
+    def _compact(self, table: _Table) -> None:
+        """Write the present values and forget the puts that led to them."""
+        with self._database.lock, self._database.write() as sql:
+            sql.execute("DELETE FROM fact WHERE entity = ?", (table.entity,))
+            for start in range(0, len(table.ids), CHUNK):
+                rows = np.arange(start, min(start + CHUNK, len(table.ids)), dtype=np.int32)
+                _insert(sql, table.entity, rows, {name: column.read(rows) for name, column in table.columns.items()})
+        table.puts = 0
+
+
+def _insert(sql: Any, entity: str, rows: Rows, columns: Columns) -> int:
+    """Append one put; returns its number in order."""
+    statement = "INSERT INTO fact (entity, rows, columns) VALUES (?, ?, ?)"
+    return int(sql.execute(statement, (entity, rows.tobytes(), pack(columns))).lastrowid)
+
+
+class _Table:
+    """One entity in memory."""
+
+    def __init__(self, entity: str) -> None:
+        self.entity = entity
+        self.ids: list[str] = []
+        self.row: dict[str, int] = {}
+        self.columns: dict[str, Growing] = {}
+        self.types: dict[str, str] = {}
+        self.seq = 0  # the last put that is in memory
+        self.puts = 0  # since the last compaction
+
+    def find(self, ids: Sequence[str]) -> Rows:
+        return np.fromiter(map(self.row.get, ids, repeat(-1)), np.int32, len(ids))
+
+    def name(self, ids: Sequence[str]) -> None:
+        """Append ids. The list grows first, so that every row a reader can find has its id."""
+        first = len(self.ids)
+        self.ids.extend(ids)
+        self.row.update(zip(ids, range(first, first + len(ids)), strict=True))
+
+    def apply(self, rows: Rows, columns: Columns, seq: int) -> None:
+        for name, column in columns.items():
+            if name not in self.columns:
+                self.types[name] = _type_of(column) or "text"
+                self.columns[name] = Growing(*TYPES[self.types[name]])
+            self.columns[name].writable(len(self.ids))[rows] = column
+        self.seq = max(self.seq, seq)
+        self.puts += 1
+
+    def typed(self, name: str, column: Column, rows: Rows) -> Column | None:
+        """`column` in the dtype of its type; None when it is new and holds no value at all."""
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{name!r} cannot name a column of {self.entity}", hint="A name is text, not empty.")
+        if column.dtype.kind in "UT":
+            column = column.astype(object)
+        if column.dtype.kind == "M":
+            column = np.where(np.isnat(column), -1, column.astype("datetime64[us]").astype(np.int64))
+        given = _type_of(column)
+        wanted = self.types.get(name, given)
+        if wanted is None:
+            if column.dtype == object and all(value is None for value in column):
+                return None
+            value = next((value for value in column.tolist() if value is not None), column.dtype)
+            raise DataError(
+                f"column {name!r} of {self.entity}: {type(value).__name__} is none of {', '.join(TYPES)}",
+                hint="Give text, float64, int64 microseconds, bool, or tuples of text.",
+            )
+        if column.dtype == object:
+            return self._from_objects(name, wanted, column, rows)
+        if given != wanted:
+            raise self._mismatch(name, wanted, f"{given}s ({column.dtype})", int(rows[0]) if len(rows) else -1)
+        array = column.astype(TYPES[wanted][0], copy=False)
+        if array.ndim != 1:
+            raise ShapeError(f"put: column {name!r} has shape {array.shape}, expected one value a row")
+        return self._finite(name, array, rows) if wanted == "number" else array
+
+    def _from_objects(self, name: str, wanted: str, column: Column, rows: Rows) -> Column:
+        dtype, blank = TYPES[wanted]
+        fits, values = _FITS[wanted], column.tolist()
+        for at, value in enumerate(values):
+            if value is None:
+                values[at] = blank
+            elif not fits(value):
+                raise self._mismatch(name, wanted, f"{value!r} ({type(value).__name__})", int(rows[at]))
+            elif wanted == "list":
+                values[at] = tuple(value)
+        if dtype is object:
+            for at, value in enumerate(values):
+                if not _is_unicode(value):
+                    raise self._mismatch(name, wanted, f"{value!r}, which is not valid Unicode,", int(rows[at]))
+            return objects(values)
+        array = np.array(values, dtype)
+        return self._finite(name, array, rows) if wanted == "number" else array
+
+    def _finite(self, name: str, array: Column, rows: Rows) -> Column:
+        infinite = np.flatnonzero(np.isinf(array))
+        if len(infinite):
+            raise self._mismatch(name, "number", "an infinite one", int(rows[infinite[0]]))
+        return array
+
+    def _mismatch(self, name: str, wanted: str, given: str, row: int) -> DataError:
+        who = repr(self.ids[row]) if 0 <= row < len(self.ids) else "nobody"
+        return DataError(
+            f"column {name!r} of {self.entity} holds values of type {wanted}; got {given} for {who}",
+            hint=f"Send {wanted} values, or put these under another column name.",
+        )
+
+
+def _type_of(column: Column) -> str | None:
+    if column.dtype == object:
+        first = next((value for value in column if value is not None), None)
+        return next((name for name in ("text", "flag", "number", "list") if _FITS[name](first)), None)
+    if column.dtype == np.int64:
+        return "time"
+    return {"f": "number", "i": "number", "u": "number", "b": "flag"}.get(column.dtype.kind)
+
+
+def _is_unicode(value: str | tuple[str, ...]) -> bool:
+    try:
+        (value if isinstance(value, str) else "".join(value)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_id(entity: str, id: object) -> None:
+    if not isinstance(id, str):
+        raise DataError(
+            f"{entity} id {id!r} is {type(id).__name__}, not text",
+            hint=f"Ids are text, kept exactly as given: send {str(id)!r} if that is the id.",
+        )
+    if not id:
+        raise DataError(f"a {entity} id is empty", hint=f"Every {entity} needs an id of 1 to {LONGEST} bytes.")
+    if not _clean(id):
+        raise DataError(
+            f"{entity} id {id!r} holds a control character or half a character",
+            hint="Line breaks, tabs, NUL and lone surrogates are not allowed in ids; anything else is.",
+        )
+    if len(id) * 4 > LONGEST and (size := len(id.encode())) > LONGEST:
+        raise DataError(
+            f"{entity} id {id[:40]!r}... has {size} bytes, at most {LONGEST} are allowed",
+            hint="Use a shorter id, such as a hash of this one.",
+        )
+
+
+def _unknown_column(entity: str, name: str, names: Sequence[str]) -> ConfigError:
+    close = get_close_matches(str(name), names, 1)
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    return ConfigError(
+        f"{entity} has no column {name!r}{meant}",
+        hint=f"It has: {', '.join(names)}." if names else f"No facts about {entity}s were put yet.",
+    )

@@ -1,0 +1,72 @@
+"""Small durable things beside the four roles: words by key, and events that wait for their item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from shortlist.stores.database import Database
+from shortlist.types import Mask
+
+
+class Meta:
+    """Text by key, durable when `set` returns."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, key: str, default: str = "") -> str:
+        with self._database.read() as sql:
+            row = sql.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else default
+
+    def set(self, key: str, value: str) -> None:
+        with self._database.write() as sql:
+            sql.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+class Held:
+    """Events whose item is not known yet, as the text that came, in order of arrival."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __len__(self) -> int:
+        with self._database.read() as sql:
+            return int(sql.execute("SELECT count(*) FROM held").fetchone()[0])
+
+    def add(self, items: Sequence[str], events: Sequence[str]) -> Mask:
+        """(E,) true where the text was not held for that item id already. Durable when it returns."""
+        with self._database.write() as sql:
+            added = [
+                sql.execute("INSERT OR IGNORE INTO held (item, event) VALUES (?, ?)", pair).rowcount == 1
+                for pair in zip(items, events, strict=True)
+            ]
+        return np.array(added, np.bool_)
+
+    def count(self) -> dict[str, int]:
+        """How many wait for each item id, most first."""
+        with self._database.read() as sql:
+            found = sql.execute("SELECT item, count(*) FROM held GROUP BY item ORDER BY count(*) DESC, item")
+            return {str(item): int(count) for item, count in found}
+
+    @contextmanager
+    def take_for(self, items: Sequence[str]) -> Iterator[list[str]]:
+        """What waits for these items; forgotten when the block ends well.
+
+        Append inside the block: should the process die between the append and the forgetting, the texts are taken once
+        more, and their event ids keep the second append without effect.
+        """
+        with self._database.read() as sql:
+            rows = [
+                row
+                for item in dict.fromkeys(items)
+                for row in sql.execute("SELECT seq, event FROM held WHERE item = ?", (item,))
+            ]
+        rows.sort()
+        yield [event for _, event in rows]
+        if rows:
+            with self._database.write() as sql:
+                sql.executemany("DELETE FROM held WHERE seq = ?", [(seq,) for seq, _ in rows])
