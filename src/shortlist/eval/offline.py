@@ -117,8 +117,8 @@ def evaluate(
 ) -> Result:
     """Full ranking of every question of `part` by each of `systems`, with random and popularity always beside.
 
-    Differences to the system named `against` are paired by person. `systems` must have learned from `split.final` alone,
-    or `split.train` when `part` is "valid".
+    Differences to the system named `against` are paired by person. `systems` must have learned from `split.final`
+    alone, or from `split.train` when `part` is "valid".
     """
     asked = {"test": split.test, "valid": split.valid}[part]
     past = split.final if part == "test" else split.train

@@ -75,7 +75,7 @@ def leave_last(data: Dataset) -> Split:
     """Of each person's liked items, by time, the last is the test answer, the one before it the validation answer.
 
     Train, which is final too, holds what came before the validation answer; the test history what came before the test
-    answer, so the validation item is in it. People with fewer than three liked items stay in train whole and are not asked.
+    answer, so the validation item is in it. People with fewer than three liked items stay in train whole, not asked.
     """
     events = data.events
     position = _first_likings(data)
