@@ -265,30 +265,14 @@ void least_squares(const MutableMatrix &x, const Matrix<float> &other, const Arr
     const auto others = static_cast<int64_t>(other.shape(0));
     check(static_cast<int64_t>(other.shape(1)) == dim && static_cast<int64_t>(gram.shape(0)) == dim && static_cast<int64_t>(gram.shape(1)) == dim,
           "x, other and gram must have equally many dimensions");
+    check(dim % 16 == 0, std::to_string(dim) + " dimensions: pad with zeros to a multiple of 16");
     check(static_cast<int64_t>(ptr.shape(0)) == rows + 1 && static_cast<int64_t>(reg.shape(0)) == rows && target.shape(0) == index.shape(0),
           "ptr, reg and target must fit the rows of x and the entries of index");
     const Csr entries = csr(ptr, index, weight, others);
     nb::gil_scoped_release release;
-    const int64_t stride = (dim + 15) / 16 * 16;
-    const auto padded = [&](const float *from, int64_t count, int64_t height) {
-        std::unique_ptr<float[]> to(new float[static_cast<size_t>(height * stride)]());
-        for (int64_t i = 0; i < count; ++i) std::copy(from + i * dim, from + (i + 1) * dim, to.get() + i * stride);
-        return to;
-    };
-    std::unique_ptr<float[]> wide_x, wide_other, wide_gram;
-    SolveJob job{entries, target.data(), other.data(), gram.data(), reg.data(), x.data(), stride, steps};
-    if (stride != dim) {
-        wide_x = padded(x.data(), rows, rows);
-        wide_other = padded(other.data(), others, others);
-        wide_gram = padded(gram.data(), dim, stride);
-        job.x = wide_x.get();
-        job.other = wide_other.get();
-        job.gram = wide_gram.get();
-    }
+    const SolveJob job{entries, target.data(), other.data(), gram.data(), reg.data(), x.data(), dim, steps};
     const auto kernel = steps ? active->descend : active->solve;
     in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { kernel(job, begin, end); });
-    if (stride != dim)
-        for (int64_t i = 0; i < rows; ++i) std::copy(job.x + i * stride, job.x + i * stride + dim, x.data() + i * dim);
 }
 
 std::vector<std::string> variants() {

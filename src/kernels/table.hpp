@@ -71,8 +71,8 @@ struct NeighbourJob {  // for each row i of `left`: the k largest of (left @ rig
 struct SolveJob {  // per row: (gram + sum weight y y' + reg I) x = sum target y
     Csr rows;  // value = weight
     const float *target;  // (nnz)
-    const float *other;  // (others, stride): the factors y, `stride` a multiple of 16, zero padded
-    const float *gram;  // (stride, stride), zero padded
+    const float *other;  // (others, stride): the factors y; `stride` is a multiple of 16
+    const float *gram;  // (stride, stride)
     const float *reg;  // (rows)
     float *x;  // (rows, stride): warm start in, solution out
     int64_t stride;

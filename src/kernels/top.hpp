@@ -149,7 +149,7 @@ void top_of_product(const ProductJob &job, int64_t begin, int64_t end) {
                 square += static_cast<double>(x) * x;
             }
             norm[u] = static_cast<float>(std::sqrt(square)) * (1 + 1e-5f);  // room for rounding of the products
-            best[u]->start(u < users ? -FLT_MAX : INFINITY);
+            best[u]->start(square > 0 ? -FLT_MAX : INFINITY);  // a zero vector has no opinion
         }
         bool done[BLOCK_TILES] = {};
         int left = tiles;
@@ -203,7 +203,7 @@ void top_of_product_direct(const ProductJob &job, int64_t begin, int64_t end) {
     Best best(job.top.k);
     for (int64_t query = begin; query < end; ++query) {
         const float *user = job.user + query * job.dim;
-        best.start(-FLT_MAX);
+        best.start(dot(user, user, job.dim) > 0 ? -FLT_MAX : INFINITY);
         for (int64_t item = 0; item < job.width; ++item) {
             if (!permits(job.allowed, job.allowed_size, item)) continue;
             const float score = dot(user, job.item + item * job.dim, job.dim);

@@ -27,8 +27,10 @@ def top_of_product(
     allowed: Bools,
     threads: int = 0,
 ) -> Flat:
-    """The k items with the largest inner product, `users` (B, D), `items` (I, D); lists of items to leave out per query;
-    `allowed` (A,) by item row, rows beyond it are allowed."""
+    """The k items with the largest inner product, `users` (B, D), `items` (I, D); a user vector of zeros has no opinion.
+
+    The lists of items to leave out are per query; `allowed` (A,) is by item row, rows beyond it are allowed.
+    """
 
 def top_of_spread(
     query_ptr: Pointers,
@@ -76,8 +78,11 @@ def least_squares(
     steps: int,
     threads: int = 0,
 ) -> None:
-    """In place, each row of `x` (R, D): (gram + sum weight y y' + reg I) x = sum target y, over the row's entries, y rows
-    of `other`. `steps` 0: Cholesky; else so many conjugate-gradient steps from the present x. Empty rows become 0."""
+    """In place, each row of `x` (R, D): (gram + sum weight y y' + reg I) x = sum target y over the row's entries.
+
+    y is a row of `other`; D is a multiple of 16. `steps` 0: Cholesky; else so many conjugate-gradient steps from the
+    present x. Rows without entries become 0.
+    """
 
 def variants() -> list[str]:
     """The instruction sets this machine can run, the one in use last unless `use` was called."""

@@ -202,3 +202,9 @@ class Dataset:
     def only(self, mask: NDArray[np.bool_]) -> Dataset:
         """The events where `mask` (E,) is true."""
         return replace(self, events=self.events.take(mask))
+
+
+def rows_of(matrix: csr_array) -> Ragged:
+    """The rows of a sparse matrix as lists of "item" (the column) and "score": what models keep and kernels read."""
+    columns = {"item": matrix.indices.astype(np.int32, copy=False), "score": matrix.data.astype(np.float32, copy=False)}
+    return Ragged(matrix.indptr.astype(np.int64), columns)

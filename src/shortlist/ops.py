@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shortlist.types import Candidates, Columns, Mask, Positions, Ragged, Rows, Scores
+from shortlist.types import Candidates, Columns, Mask, Positions, Ragged, Rows, Scores, Vectors
 
 
 def pointers(query: Rows, queries: int) -> NDArray[np.int64]:
@@ -189,6 +189,41 @@ def top_of_matrix(scores: NDArray[np.float32], k: int) -> Candidates:
     return Candidates(query, item, {"score": score})
 
 
+def top_of_product(user: Vectors, item: Vectors, k: int, exclude: Ragged, allowed: Mask) -> Candidates:
+    """The k items (I, D) with the largest inner product with each user (B, D), best first, ties by item row.
+
+    Exact, honours `exclude` and `allowed`; a user vector of zeros has no opinion and gets nothing.
+    """
+    from shortlist import _kernels
+
+    found = _kernels.top_of_product(user, item, k, exclude.ptr, exclude["item"], allowed)
+    return Candidates(found[0], found[1], {"score": found[2]})
+
+
+def top_of_spread(rows: Ragged, matrix: Ragged, width: int, k: int, exclude: Ragged, allowed: Mask) -> Candidates:
+    """The k largest columns, above 0, of each query's sum of weighted rows of a sparse matrix, ties by column.
+
+    `rows`: B lists of matrix rows "item" and their "weight"; `matrix`: a list of columns "item" and "score" for each of
+    its rows, all below `width`. Rows that the matrix does not have say nothing.
+    """
+    from shortlist import _kernels
+
+    found = _kernels.top_of_spread(
+        rows.ptr,
+        rows["item"],
+        rows["weight"],
+        matrix.ptr,
+        matrix["item"],
+        matrix["score"],
+        width,
+        k,
+        exclude.ptr,
+        exclude["item"],
+        allowed,
+    )
+    return Candidates(found[0], found[1], {"score": found[2]})
+
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -238,6 +273,36 @@ def recency_weight(history: Ragged, half_life: float) -> Scores:
     count = np.concatenate(([0], np.cumsum(liked)))
     newer = np.repeat(count[history.ptr[1:]], history.length) - count[1:]
     return said * decay(newer, half_life).astype(np.float32)
+
+
+def remembered(history: Ragged, half_life: float) -> Ragged:
+    """What each history still says: the liked rows as "item" and "said" (their recency_weight), oldest first.
+
+    Rows more than 20 half-lives back are left out: they weigh less than float32 rounds off.
+    """
+    liked = history.where(history["weight"] > 0)
+    if 0 < half_life < np.inf:
+        liked = liked.last(int(np.ceil(20 * half_life)))
+    return Ragged(liked.ptr, {"item": liked["item"], "said": recency_weight(liked, half_life)})
+
+
+def cells(matrix: Ragged, row: Rows, item: Rows) -> Scores:
+    """(N,) "value" of a sparse matrix at (row, item), 0 where it has none. Lists are its rows, ascending by "item"."""
+    index, inside = matrix["item"], (row >= 0) & (row < len(matrix))
+    low, high = gather(matrix.ptr[:-1], row, 0), gather(matrix.ptr[1:], row, 0)
+    end = high
+    while (open_ := low < high).any():  # a binary search in every row at once
+        middle = (low + high) // 2
+        below = open_ & (gather(index, middle, -1) < item)
+        low, high = np.where(below, middle + 1, low), np.where(open_ & ~below, middle, high)
+    found = inside & (low < end) & (gather(index, low, -1) == item)
+    return np.where(found, gather(matrix["value"], low, 0), np.float32(0)).astype(np.float32, copy=False)
+
+
+def liked(history: Ragged, half_life: float, width: int) -> Ragged:
+    """The rows of a history that speak for an item below `width`: columns "item" and "weight", see `recency_weight`."""
+    weight, item = recency_weight(history, half_life), history["item"]
+    return Ragged(history.ptr, {"item": item, "weight": weight}).where((weight > 0) & (item >= 0) & (item < width))
 
 
 def strongest(history: Ragged, said: Scores) -> Rows:

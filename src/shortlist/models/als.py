@@ -1,0 +1,129 @@
+"""Implicit ALS: vectors of people and items whose product tells liked from unknown pairs.
+
+Hu, Koren, Volinsky 2008, with the loss and the frequency-scaled regularisation of Rendle et al., RecSys 2022:
+the sum over likings of w (x·y - 1)², plus unobserved · the sum over all pairs of (x·y)², plus reg · the sum over
+vectors of (w + unobserved · n)^exponent |x|², w being the weight of a vector's likings, n the number of its partners.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shortlist import ops
+from shortlist.dataset import Dataset, rows_of
+from shortlist.types import Candidates, Queries, Ragged, Rows, Scores, Vectors
+
+LANES = 16  # vectors are padded with zeros to a multiple of this
+
+
+@dataclass(frozen=True, slots=True)
+class Als:
+    """The factor model for any size: seconds to fit, a person's vector is solved from the history in the request."""
+
+    factors: int = 64
+    reg: float = 0.003
+    unobserved: float = 0.1  # weight of a pair that nobody reported; a liking weighs 1
+    exponent: float = 1.0  # of the frequency in the regularisation; reg keeps its total when this changes
+    iterations: int = 12
+    steps: int = 3  # of conjugate gradients in each half of an iteration
+    deviation: float = 0.1  # length of the random vectors at the start
+    half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
+
+    def fit(self, data: Dataset, *, seed: int) -> AlsModel:
+        from shortlist import _kernels
+
+        chance = np.random.default_rng(seed)
+        matrix = data.matrix
+        likings = (rows_of(matrix), rows_of(matrix.T.tocsr()))
+        frequency = [
+            np.asarray(matrix.sum(axis=1 - side), np.float64) + self.unobserved * matrix.shape[1 - side]
+            for side in (0, 1)
+        ]
+        total = sum(float((each**self.exponent).sum()) for each in frequency)
+        reg = self.reg * sum(float(each.sum()) for each in frequency) / max(total, 1e-12)
+        width = -(-self.factors // LANES) * LANES
+        vectors = [np.zeros((size, width), np.float32) for size in matrix.shape]
+        for each in vectors:
+            each[:, : self.factors] = chance.normal(0, self.deviation / self.factors**0.5, (len(each), self.factors))
+        for _ in range(self.iterations):
+            for side in (0, 1):
+                rows, other = likings[side], vectors[1 - side]
+                _kernels.least_squares(
+                    vectors[side],
+                    other,
+                    rows.ptr,
+                    rows["item"],
+                    rows["score"],
+                    rows["score"],
+                    _gram(other, self.unobserved),
+                    _reg(reg, frequency[side], self.exponent),
+                    self.steps,
+                )
+        item = vectors[1]
+        return AlsModel(item, _gram(item, self.unobserved), self.unobserved, reg, self.exponent, self.half_life)
+
+
+@dataclass(frozen=True, slots=True)
+class AlsModel:
+    """Vectors of items; a person's vector is the exact minimum of the training objective for the history at hand."""
+
+    item: Vectors  # (I, D), a row of zeros for an item that nobody liked
+    gram: Vectors  # (D, D) unobserved * item' item
+    unobserved: float
+    reg: float
+    exponent: float
+    half_life: float
+
+    def recall(self, queries: Queries, k: int) -> Candidates:
+        user = self.fold_in(queries.history)
+        return ops.top_of_product(user, self.item, k, queries.exclude, queries.allowed)
+
+    def score(self, queries: Queries, found: Candidates) -> Scores:
+        user = self.fold_in(queries.history)
+        user[~user.any(axis=1)] = np.nan
+        score: Scores = np.einsum("nd,nd->n", user[found.query], ops.gather(self.item, found.item, np.nan))
+        return score
+
+    def because(self, queries: Queries, found: Candidates) -> Rows:
+        """Each liking's part of the score: w y_h' A⁻¹ y, where A is the system that the person's vector solves."""
+        liked = ops.liked(queries.history, self.half_life, len(self.item))
+        reg = self._reg(liked)
+        why = np.full(len(found), -1, np.int32)
+        for b in np.unique(found.query):
+            rows = slice(int(liked.ptr[b]), int(liked.ptr[b + 1]))
+            if rows.start == rows.stop:
+                continue
+            y, weight = self.item[liked["item"][rows]], liked["weight"][rows]
+            system = self.gram + (y * weight[:, None]).T @ y + reg[b] * np.eye(len(self.gram), dtype=np.float32)
+            mine = np.flatnonzero(found.query == b)
+            part = weight[:, None] * (y @ np.linalg.solve(system, ops.gather(self.item, found.item[mine], 0).T))
+            newest = len(part) - 1 - np.argmax(part[::-1], axis=0)
+            why[mine] = np.where(part.max(axis=0) > 0, liked["item"][rows][newest], -1)
+        return why
+
+    def fold_in(self, history: Ragged) -> Vectors:
+        """(B, D) vectors of the people with these histories; zeros where nothing known is liked."""
+        from shortlist import _kernels
+
+        liked = ops.liked(history, self.half_life, len(self.item))
+        user = np.zeros((len(history), self.item.shape[1]), np.float32)
+        weight = liked["weight"]
+        _kernels.least_squares(
+            user, self.item, liked.ptr, liked["item"], weight, weight, self.gram, self._reg(liked), steps=0
+        )
+        return user
+
+    def _reg(self, liked: Ragged) -> NDArray[np.float32]:
+        said: NDArray[np.float64] = np.bincount(liked.owner, liked["weight"], len(liked)).astype(np.float64)
+        return _reg(self.reg, said + self.unobserved * len(self.item), self.exponent)
+
+
+def _gram(vectors: Vectors, unobserved: float) -> Vectors:
+    return np.float32(unobserved) * (vectors.T @ vectors)
+
+
+def _reg(reg: float, frequency: NDArray[np.float64], exponent: float) -> NDArray[np.float32]:
+    return (reg * frequency**exponent).astype(np.float32)

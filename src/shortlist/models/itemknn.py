@@ -1,0 +1,65 @@
+"""Item neighbours: what the people who took this also took (Sarwar et al., WWW 2001; Aiolli, RecSys 2013)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shortlist import ops
+from shortlist.dataset import Dataset, rows_of
+from shortlist.models import spread
+from shortlist.models.weighting import weighted
+from shortlist.types import Candidates, Queries, Ragged, Rows, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class ItemKnn:
+    """Similarity x_i · x_j / (|x_i|^2a |x_j|^2(1-a) + shrink) of the weighted matrix's columns, a = `asymmetry`."""
+
+    neighbours: int = 100  # kept for each item
+    weighting: str = "cosine"  # cosine | tfidf | bm25
+    shrink: float = 0.0  # larger: pairs that few people share count less
+    asymmetry: float = 0.5  # 0.5 = cosine; smaller: towards popular neighbours less
+    half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
+
+    def fit(self, data: Dataset, *, seed: int) -> ItemKnnModel:
+        from shortlist import _kernels
+
+        matrix = weighted(data.matrix, self.weighting)
+        norm = np.sqrt(matrix.power(2).sum(axis=0)).astype(np.float32)
+        user, item = rows_of(matrix), rows_of(matrix.T.tocsr())
+        row, column, score = _kernels.neighbours(
+            item.ptr,
+            item["item"],
+            item["score"],
+            user.ptr,
+            user["item"],
+            user["score"],
+            norm ** (2 * self.asymmetry),
+            norm ** (2 - 2 * self.asymmetry),
+            self.shrink,
+            self.neighbours,
+        )
+        neighbour = Ragged(ops.pointers(row, data.n_items), {"item": column, "score": score})
+        return ItemKnnModel(neighbour, self.half_life)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemKnnModel:
+    """Adds up the neighbours of what a person likes."""
+
+    neighbour: Ragged  # I lists of "item" and "score", best first
+    half_life: float
+
+    def recall(self, queries: Queries, k: int) -> Candidates:
+        liked = ops.liked(queries.history, self.half_life, len(self.neighbour))
+        return ops.top_of_spread(liked, self.neighbour, len(self.neighbour), k, queries.exclude, queries.allowed)
+
+    def score(self, queries: Queries, found: Candidates) -> Scores:
+        liked = ops.liked(queries.history, self.half_life, len(self.neighbour))
+        return spread.scores(liked, self.neighbour, found)
+
+    def because(self, queries: Queries, found: Candidates) -> Rows:
+        liked = ops.liked(queries.history, self.half_life, len(self.neighbour))
+        return spread.strongest(liked, self.neighbour, found)
