@@ -275,34 +275,14 @@ def recency_weight(history: Ragged, half_life: float) -> Scores:
     return said * decay(newer, half_life).astype(np.float32)
 
 
-def remembered(history: Ragged, half_life: float) -> Ragged:
-    """What each history still says: the liked rows as "item" and "said" (their recency_weight), oldest first.
-
-    Rows more than 20 half-lives back are left out: they weigh less than float32 rounds off.
-    """
-    liked = history.where(history["weight"] > 0)
-    if 0 < half_life < np.inf:
-        liked = liked.last(int(np.ceil(20 * half_life)))
-    return Ragged(liked.ptr, {"item": liked["item"], "said": recency_weight(liked, half_life)})
-
-
-def cells(matrix: Ragged, row: Rows, item: Rows) -> Scores:
-    """(N,) "value" of a sparse matrix at (row, item), 0 where it has none. Lists are its rows, ascending by "item"."""
-    index, inside = matrix["item"], (row >= 0) & (row < len(matrix))
-    low, high = gather(matrix.ptr[:-1], row, 0), gather(matrix.ptr[1:], row, 0)
-    end = high
-    while (open_ := low < high).any():  # a binary search in every row at once
-        middle = (low + high) // 2
-        below = open_ & (gather(index, middle, -1) < item)
-        low, high = np.where(below, middle + 1, low), np.where(open_ & ~below, middle, high)
-    found = inside & (low < end) & (gather(index, low, -1) == item)
-    return np.where(found, gather(matrix["value"], low, 0), np.float32(0)).astype(np.float32, copy=False)
-
-
 def liked(history: Ragged, half_life: float, width: int) -> Ragged:
-    """The rows of a history that speak for an item below `width`: columns "item" and "weight", see `recency_weight`."""
+    """The rows of a history that speak for an item below `width`: columns "item" and "weight", see `recency_weight`.
+
+    Rows more than 20 half-lives old are left out: they weigh less than float32 rounds off.
+    """
     weight, item = recency_weight(history, half_life), history["item"]
-    return Ragged(history.ptr, {"item": item, "weight": weight}).where((weight > 0) & (item >= 0) & (item < width))
+    rows = Ragged(history.ptr, {"item": item, "weight": weight}).where((weight > 0) & (item >= 0) & (item < width))
+    return rows.last(int(np.ceil(20 * half_life))) if 0 < half_life < np.inf else rows
 
 
 def strongest(history: Ragged, said: Scores) -> Rows:
