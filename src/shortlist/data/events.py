@@ -1,0 +1,275 @@
+"""Rows become events: checked a batch at a time, every refusal with its reason, ids resolved, the rest appended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from shortlist import ops
+from shortlist.data import times
+from shortlist.data.checks import CONTROL, number, odd_ids, refusal, without
+from shortlist.data.held import COLUMNS, Held, note
+from shortlist.data.mapping import Mapping
+from shortlist.data.rows import ID_BYTES, Batch, Reject
+from shortlist.data.tally import Refused, Tally
+from shortlist.dataset import Kinds
+from shortlist.errors import ConfigError
+from shortlist.protocols import Catalog, EventLog
+from shortlist.types import Events, Rows
+
+AHEAD = 300_000_000  # microseconds a clock may run fast
+IN_ORDER = 946_684_800_000_000  # microseconds: row n of a source without times happened n seconds after 2000-01-01
+
+
+def hashed(ids: Sequence[str]) -> NDArray[np.uint64]:
+    """(E, 2) the 128-bit event id of each text: BLAKE2b."""
+    digests = b"".join(blake2b(each.encode("utf-8"), digest_size=16).digest() for each in ids)
+    return np.frombuffer(digests, "<u8").reshape(-1, 2).astype(np.uint64)
+
+
+@dataclass
+class Sheet:
+    """The columns of a batch as they will be stored, and what would refuse a row, in order of precedence."""
+
+    columns: list[pl.Series | pl.Expr] = field(default_factory=list)
+    checks: list[tuple[str, pl.Expr]] = field(default_factory=list)
+
+    def frame(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The columns, with the first reason that refuses each row, null for good rows."""
+        reasons = (pl.when(bad.fill_null(False)).then(pl.lit(name)) for name, bad in self.checks)
+        return rows.select(self.columns).with_columns(pl.coalesce(*reasons).alias("reason"))
+
+
+@dataclass
+class EventLoad:
+    """Takes the batches of one source of events."""
+
+    mapping: Mapping
+    catalog: Catalog
+    log: EventLog
+    kinds: Kinds
+    now: int
+    where: str
+    tally: Tally
+    held: Held | None = None
+    unit: str = ""  # of the times, once it is known
+    unknown_kinds: Counter[str] = field(default_factory=Counter)
+    ghosts: int = 0  # events of items that the catalogue did not have
+
+    def __post_init__(self) -> None:
+        mapping = self.mapping
+        self.kind = mapping.kind or ("rate" if mapping.value else "click")
+        self.codes = {name: kind.code for name, kind in self.kinds.table.items()}
+        fixed = () if mapping.kind_column else (self.kind,)
+        for name in (*fixed, *mapping.kinds.values(), *(rule.kind for rule in mapping.rules)):
+            if name not in self.codes:
+                raise ConfigError(
+                    f"{name!r} is no kind of event (kinds: {', '.join(self.codes)})",
+                    where="ingest",
+                    hint=f"declare it: [events.kinds.{name}] code = 100",
+                )
+        if mapping.unknown_items == "hold" and self.held is None:
+            raise ConfigError(
+                'these stores cannot hold events: unknown_items = "hold"', hint='use "create" or "reject"'
+            )
+        self.had_items = self.catalog.size("item") > 0
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The columns that must be there."""
+        m = self.mapping
+        return tuple(name for name in (m.user, m.item, m.kind_column, m.value, m.time, m.id, m.request) if name)
+
+    def take(self, batch: Batch, refused: Refused) -> None:
+        """Check a batch, append what is good, write down what is not."""
+        checked = self._checked(batch)
+        good = checked["reason"].is_null().to_numpy()
+        refused.write(self._refusals(batch, checked, np.flatnonzero(~good)), self.tally)
+        position, frame = np.flatnonzero(good), checked.filter(good)
+        item = self._rows("item", frame["item"], self.mapping.unknown_items == "create")
+        absent = item < 0
+        if absent.any():
+            if self.mapping.unknown_items == "hold":
+                self._hold(frame.filter(absent))
+            else:
+                refused.write(self._unknown(batch, position[absent], "item"), self.tally)
+            position, frame, item = position[~absent], frame.filter(~absent), item[~absent]
+        user = self._rows("user", frame["user"], self.mapping.unknown_users == "create")
+        absent = user < 0
+        if absent.any():
+            refused.write(self._unknown(batch, position[absent], "user"), self.tally)
+            frame, item, user = frame.filter(~absent), item[~absent], user[~absent]
+        if len(frame):
+            new = int(np.sum(self.log.append(self._events(frame, user, item))))
+            self.tally.accepted += new
+            self.tally.duplicate += len(frame) - new
+
+    def finish(self) -> None:
+        """What can be said only at the end."""
+        notes = self.tally.notes
+        if self.unknown_kinds:
+            names = ", ".join(f"{name!r} ({count:,})" for name, count in self.unknown_kinds.most_common(10))
+            notes[f"kinds of events that are not known: {names}"] = None
+        if self.ghosts and self.had_items:
+            share = 100 * self.ghosts / self.tally.rows
+            notes[f"{share:.3g} % of the events refer to items that were not in the catalogue"] = None
+        if not self.mapping.time:
+            notes["no time column: rows count as one second apart, in order; recency and splits mean little"] = None
+
+    def _checked(self, batch: Batch) -> pl.DataFrame:
+        rows, sheet = batch.frame, Sheet()
+        absent = [pl.lit(None, pl.String).alias(name) for name in self.wanted if name not in rows.columns]
+        rows = rows.with_columns(absent)
+        self._ids(rows, sheet)
+        self._kind(rows, sheet)
+        self._value(rows, sheet)
+        self._time(rows, batch.line, sheet)
+        self._request(rows, sheet)
+        frame = sheet.frame(rows)
+        for rule in self.mapping.rules:
+            fits = pl.col("value") == rule.value
+            kind = pl.lit(self.codes[rule.kind], pl.UInt8)
+            frame = frame.with_columns(
+                pl.when(fits).then(kind).otherwise(pl.col("kind")).alias("kind"),
+                pl.when(fits).then(1.0).otherwise(pl.col("value")).alias("value"),
+            )
+        return frame
+
+    def _ids(self, rows: pl.DataFrame, sheet: Sheet) -> None:
+        for role, name in (("user", self.mapping.user), ("item", self.mapping.item)):
+            ids = without(rows[name], self.mapping.missing).cast(pl.String).alias(role)
+            for what, count in odd_ids(ids):
+                self.tally.oddities[f"{role} ids {what}"] += count
+            sheet.columns.append(ids)
+            sheet.checks += [
+                (f"missing-{role}", pl.col(role).is_null()),
+                ("id-long", pl.col(role).str.len_bytes() > ID_BYTES),
+                ("id-control", pl.col(role).str.contains(CONTROL)),
+            ]
+
+    def _kind(self, rows: pl.DataFrame, sheet: Sheet) -> None:
+        if not self.mapping.kind_column:
+            sheet.columns.append(pl.lit(self.codes[self.kind], pl.UInt8).alias("kind"))
+            return
+        named = rows[self.mapping.kind_column].cast(pl.String).replace(dict(self.mapping.kinds))
+        code = named.replace_strict(self.codes, default=None, return_dtype=pl.UInt8).alias("kind")
+        self.unknown_kinds.update(named.filter(code.is_null()).drop_nulls().to_list())
+        sheet.columns.append(code)
+        sheet.checks.append(("unknown-kind", pl.col("kind").is_null()))
+
+    def _value(self, rows: pl.DataFrame, sheet: Sheet) -> None:
+        if not self.mapping.value:
+            sheet.columns.append(pl.lit(1.0).alias("value"))
+            return
+        given = without(rows[self.mapping.value], self.mapping.missing)
+        sheet.columns += [number(given).alias("value"), given.is_null().alias("no value")]
+        sheet.checks += [
+            ("missing-value", pl.col("no value")),
+            ("value", pl.col("value").is_null()),
+            ("value-range", ~pl.col("value").cast(pl.Float32).is_finite()),
+        ]
+
+    def _time(self, rows: pl.DataFrame, line: NDArray[np.int64], sheet: Sheet) -> None:
+        if not self.mapping.time:
+            sheet.columns.append(pl.Series("time", IN_ORDER + line * 1_000_000))
+            return
+        given = without(rows[self.mapping.time], self.mapping.missing)
+        if not self.unit:
+            self.unit = times.unit_of(given, self.mapping.time_unit, self.where)
+        moment, bare = times.micros(given, self.unit)
+        if bare:
+            self.tally.oddities["times have no zone and are read as UTC"] += bare
+        late = moment.is_between(self.now + AHEAD, times.NEWEST, closed="none").fill_null(False)
+        if late.any():
+            self.tally.oddities["times lie in the future and were set to now"] += int(late.sum())
+            moment = pl.select(pl.when(late).then(self.now).otherwise(moment)).to_series()
+        sheet.columns += [moment.alias("time"), given.is_null().alias("no time")]
+        sheet.checks += [
+            ("missing-time", pl.col("no time")),
+            ("time", pl.col("time").is_null()),
+            ("time-range", ~pl.col("time").is_between(times.OLDEST, times.NEWEST)),
+        ]
+
+    def _request(self, rows: pl.DataFrame, sheet: Sheet) -> None:
+        m = self.mapping
+        if m.id:
+            sheet.columns.append(without(rows[m.id], m.missing).cast(pl.String).alias("id"))
+            sheet.checks.append(("missing-id", pl.col("id").is_null()))
+        if not m.request:
+            sheet.columns.append(pl.lit(0, pl.UInt64).alias("request"))
+            return
+        given = without(rows[m.request], m.missing)
+        sheet.columns += [
+            given.cast(pl.UInt64, strict=False).alias("request"),
+            given.is_not_null().alias("requested"),
+        ]
+        sheet.checks.append(("request", pl.col("request").is_null() & pl.col("requested")))
+
+    def _rows(self, entity: str, ids: pl.Series, create: bool) -> Rows:
+        """(E,) the row of each id; -1 where it is unknown and not to be created."""
+        unique = ids.unique(maintain_order=True)
+        names = unique.to_list()
+        if not names:
+            return np.empty(0, np.int32)
+        rows = self.catalog.rows(entity, names)
+        new = rows < 0
+        if new.any():
+            if entity == "item":
+                self.ghosts += int(ids.is_in(unique.filter(new).implode()).sum())
+            if create:
+                rows = self.catalog.rows(entity, names, create=True)
+                self.tally.created[entity] += int(new.sum())
+        return ids.replace_strict(unique, pl.Series(rows), return_dtype=pl.Int32).to_numpy()
+
+    def _events(self, frame: pl.DataFrame, user: Rows, item: Rows) -> Events:
+        kind, value = frame["kind"].to_numpy(), frame["value"].cast(pl.Float32).to_numpy()
+        time, request = frame["time"].to_numpy(), frame["request"].fill_null(0).to_numpy()
+        id = hashed(frame["id"].to_list()) if self.mapping.id else ops.event_ids(user, item, kind, value, time)
+        return Events(user, item, kind, value, time, request, id)
+
+    def _hold(self, frame: pl.DataFrame) -> None:
+        assert self.held is not None
+        names = {code: name for name, code in self.codes.items()}
+        ids = [""] * len(frame)
+        if self.mapping.id:
+            ids = [f"{first:016x}{second:016x}" for first, second in hashed(frame["id"].to_list()).tolist()]
+        frame = frame.with_columns(
+            pl.col("kind").replace_strict(names, return_dtype=pl.String),
+            pl.col("request").fill_null(0),
+            pl.Series("id", ids),
+        )
+        notes = [note(row) for row in frame.select(*COLUMNS).iter_rows(named=True)]
+        new = int(np.sum(self.held.add(frame["item"].to_list(), notes)))
+        self.tally.held += new
+        self.tally.duplicate += len(notes) - new
+
+    def _refusals(self, batch: Batch, checked: pl.DataFrame, positions: NDArray[np.intp]) -> list[Reject]:
+        m = self.mapping
+        columns = {"user": m.user, "item": m.item, "kind": m.kind_column, "value": m.value, "time": m.time, "id": m.id}
+        out = []
+        reasons = checked["reason"].gather(positions).to_list()
+        for position, row, reason in zip(positions.tolist(), batch.rows(positions), reasons, strict=True):
+            if reason in ("id-long", "id-control"):
+                user = checked["user"][position]
+                fine = len(user.encode()) <= ID_BYTES if reason == "id-long" else user.isprintable()
+                column = m.item if fine else m.user
+            else:
+                role = reason.removeprefix("missing-").removeprefix("unknown-").removesuffix("-range")
+                column = columns.get(role, m.request)
+            cell = batch.frame[column][position] if column in batch.frame.columns else None
+            out.append(refusal(int(batch.line[position]), row, reason, column, cell))
+        return out
+
+    def _unknown(self, batch: Batch, positions: NDArray[np.intp], entity: str) -> list[Reject]:
+        column = self.mapping.item if entity == "item" else self.mapping.user
+        cells = batch.frame[column].gather(positions).to_list()
+        return [
+            refusal(int(line), row, f"unknown-{entity}", column, cell)
+            for line, row, cell in zip(batch.line[positions], batch.rows(positions), cells, strict=True)
+        ]

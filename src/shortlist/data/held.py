@@ -1,0 +1,62 @@
+"""Events that wait for their item: how they are written down, and how they happen when the item comes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from shortlist import ops
+from shortlist.dataset import Kinds
+from shortlist.protocols import Catalog, EventLog
+from shortlist.types import Events, Mask
+
+COLUMNS = {
+    "user": pl.String,
+    "item": pl.String,
+    "kind": pl.String,
+    "value": pl.Float64,
+    "time": pl.Int64,
+    "request": pl.UInt64,
+    "id": pl.String,  # 32 hexadecimal digits, "" = made of the facts when the item is known
+}
+
+
+class Held(Protocol):
+    """Texts by item id, kept by whoever owns the stores."""
+
+    def add(self, items: Sequence[str], events: Sequence[str]) -> Mask: ...  # true = not held already
+
+    def take_for(self, items: Sequence[str]) -> AbstractContextManager[list[str]]: ...  # forgotten when it ends well
+
+
+def note(event: dict[str, Any]) -> str:
+    """One event with the keys of COLUMNS as text; equal events, equal text."""
+    return json.dumps({name: event[name] for name in COLUMNS}, ensure_ascii=False)
+
+
+def release(held: Held, items: Sequence[str], catalog: Catalog, log: EventLog, kinds: Kinds) -> int:
+    """Append what waited for `items`, which the catalogue knows by now; how many events were new."""
+    with held.take_for(items) as texts:
+        if not texts:
+            return 0
+        frame = pl.DataFrame([json.loads(text) for text in texts], schema=COLUMNS)
+        codes = {name: kind.code for name, kind in kinds.table.items()}
+        frame = frame.with_columns(pl.col("kind").replace_strict(codes, default=None, return_dtype=pl.UInt8))
+        frame = frame.filter(pl.col("kind").is_not_null())
+        user = catalog.rows("user", frame["user"].to_list(), create=True)
+        item = catalog.rows("item", frame["item"].to_list())
+        kind, value, time = (
+            frame["kind"].to_numpy(),
+            frame["value"].cast(pl.Float32).to_numpy(),
+            frame["time"].to_numpy(),
+        )
+        id = ops.event_ids(user, item, kind, value, time)
+        for i, digits in enumerate(frame["id"].to_list()):
+            if digits:
+                id[i] = int(digits[:16], 16), int(digits[16:], 16)
+        return int(np.sum(log.append(Events(user, item, kind, value, time, frame["request"].to_numpy(), id))))

@@ -1,0 +1,54 @@
+"""Rows of PostgreSQL through psycopg's server-side cursor (extra: postgres)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+
+from shortlist.data.sql import CONNECT, FETCH, ROWS, Table, statement, unreachable
+
+TABLES = """SELECT CASE schemaname WHEN 'public' THEN tablename ELSE schemaname || '.' || tablename END FROM pg_tables
+WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"""
+
+
+def table(url: str, fragment: str) -> Table:
+    """Column names and rows of a table or query; closes its connection when the rows are read or dropped."""
+    parts = urlsplit(url)
+    try:
+        connection = psycopg.connect(
+            host=parts.hostname or "127.0.0.1",
+            port=parts.port or 5432,
+            user=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            dbname=unquote(parts.path.lstrip("/")) or None,
+            connect_timeout=CONNECT,
+            options=f"-c statement_timeout={FETCH}s -c default_transaction_read_only=on -c timezone=UTC",
+            keepalives_idle=30,
+            tcp_user_timeout=FETCH * 1000,
+        )
+    except psycopg.Error as error:
+        raise unreachable(url, error) from error
+    try:
+        query = statement(url, fragment, '"', lambda: [name for (name,) in connection.execute(TABLES)])
+        cursor = connection.cursor(name="shortlist")
+        cursor.execute(query.encode())
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, psycopg.Error):
+            raise unreachable(url, error) from error
+        raise
+    names = [each.name for each in cursor.description or ()]
+
+    def portions() -> Iterator[Any]:
+        try:
+            while rows := cursor.fetchmany(ROWS):
+                yield rows
+        except psycopg.Error as error:
+            raise unreachable(url, error) from error
+        finally:
+            connection.close()
+
+    return names, portions()
