@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import rmtree
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from shortlist.errors import ConfigError, StoreError, StoreLocked
@@ -59,20 +60,23 @@ CREATE TABLE vector (seq INTEGER PRIMARY KEY AUTOINCREMENT, space TEXT NOT NULL,
 class Database:
     """One SQLite connection under one lock. `read()` and `write()` are transactions; a write is on disk at its end."""
 
-    def __init__(self, folder: Path, *, read_only: bool = False, durable: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, read_only: bool = False, temporary: TemporaryDirectory[str] | None = None
+    ) -> None:
+        """`temporary` is the owner of `folder` when that is to go on close: then nothing is synced."""
         self.folder = folder
         self.read_only = read_only
-        self.durable = durable
+        self.durable = temporary is None
         self.lock = threading.RLock()  # hold it around a write and the change of memory that follows it
         held = None if read_only else _hold(folder)
         try:
             with explained(folder):
-                self._connection = _connect(folder, read_only, durable)
+                self._connection = _connect(folder, read_only, self.durable)
         except BaseException:
             if held is not None:
                 os.close(held)
             raise
-        self.close = weakref.finalize(self, _close, self._connection, held)
+        self.close = weakref.finalize(self, _close, self._connection, held, temporary)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -230,10 +234,12 @@ def _prepare(connection: sqlite3.Connection, folder: Path, read_only: bool, dura
         )
 
 
-def _close(connection: sqlite3.Connection, held: int | None) -> None:
+def _close(connection: sqlite3.Connection, held: int | None, temporary: TemporaryDirectory[str] | None) -> None:
     connection.close()
     if held is not None:
         os.close(held)
+    if temporary is not None:
+        temporary.cleanup()
 
 
 def _sync(path: Path) -> None:

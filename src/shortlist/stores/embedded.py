@@ -23,10 +23,10 @@ class Embedded:
     Raises StoreLocked when another process writes, ConfigError when the folder cannot be used.
     """
 
-    def __init__(self, database: Database, temporary: TemporaryDirectory[str] | None = None) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._temporary = temporary
         self.folder = database.folder
+        self.close = database.close
 
     @staticmethod
     def open(folder: Path, *, read_only: bool = False) -> Embedded:
@@ -35,8 +35,8 @@ class Embedded:
     @staticmethod
     def memory() -> Embedded:
         """An empty one, gone when it is closed: for tests and replays."""
-        temporary = TemporaryDirectory(prefix="shortlist-", ignore_cleanup_errors=True)
-        return Embedded(Database(Path(temporary.name), durable=False), temporary)
+        temporary = TemporaryDirectory(prefix="shortlist-")
+        return Embedded(Database(Path(temporary.name), temporary=temporary))
 
     @cached_property
     def catalog(self) -> EmbeddedCatalog:
@@ -69,11 +69,6 @@ class Embedded:
         """
         self.catalog.refresh()
         self.index.refresh()
-
-    def close(self) -> None:
-        self._database.close()
-        if self._temporary is not None:
-            self._temporary.cleanup()
 
     def __enter__(self) -> Self:
         return self

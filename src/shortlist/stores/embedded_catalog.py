@@ -43,6 +43,7 @@ class EmbeddedCatalog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.close = database.close  # of the whole folder
         self._tables = {entity: _Table(entity) for entity in ("user", "item")}
         self.refresh()
         if not database.read_only:

@@ -55,6 +55,7 @@ class EmbeddedLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.close = database.close  # of the whole folder
         self._known = IdSet()
         self._context: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}  # type of each context column
         self._tail_length = 0

@@ -29,6 +29,7 @@ class EmbeddedState:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.close = database.close  # of the whole folder
         self._lock = threading.Lock()  # its own: no reader waits for somebody's disk
         self._columns: dict[tuple[str, str], Growing] = {}
         self._lists: dict[tuple[str, str], Lists] = {}

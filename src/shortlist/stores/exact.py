@@ -22,6 +22,7 @@ class ExactIndex:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.close = database.close  # of the whole folder
         self._spaces: dict[str, _Space] = {}
         self.refresh()
         database.sweep("index", [space.folder for space in self._spaces.values()])
@@ -142,7 +143,7 @@ class _Space:
                         self._rows[place] = -1
                         self._free.append(place)
             else:
-                self._upsert(rows, np.frombuffer(vectors, np.float32).reshape(len(rows), -1))
+                self._upsert(rows, np.frombuffer(vectors, np.float32).reshape(len(rows), self._vectors.shape[1]))
             self.seq = seq
 
     def _upsert(self, rows: Rows, vectors: Vectors) -> None:
