@@ -1,0 +1,102 @@
+"""The figures in README and docs, written from benchmarks/results: `python -m benchmarks.tables`.
+
+Between `<!-- figures:NAME -->` and `<!-- end -->` stands the table of that name, made from whatever results exist.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import ROOT
+
+RESULTS = Path(__file__).parent / "results"
+Found = Mapping[str, Any]
+
+
+def results(folder: Path = RESULTS) -> list[Found]:
+    """Every row with what its file says about the run."""
+    found = []
+    for file in sorted(folder.glob("*.json")):
+        content = json.loads(file.read_text("utf-8"))
+        if "rows" in content:
+            about = {name: content[name] for name in ("benchmark", "commit", "machine", "date")}
+            found += [{**row, **about} for row in content["rows"] if row["value"] is not None]
+    return found
+
+
+def quality(rows: Iterable[Found]) -> str:
+    """NDCG@10 of each algorithm beside the best peer of the same name."""
+    lines = []
+    groups: dict[tuple[str, str, str], list[Found]] = {}
+    for row in rows:
+        if row["benchmark"] == "quality" and row["metric"] == "ndcg@10" and not row["note"].startswith("refitted"):
+            groups.setdefault((row["set"], row["split"], row["model"]), []).append(row)
+    for (set_name, split, model), each in sorted(groups.items()):
+        ours = [row for row in each if row["side"] == "shortlist"]
+        peers = [row for row in each if row["side"].startswith("peer:")]
+        if not ours:
+            continue
+        best = max(peers, key=lambda row: row["value"], default=None)
+        beside = f"{figure(best)} ({best['side'].removeprefix('peer:')})" if best else "–"
+        lines.append((set_name, split, model, figure(max(ours, key=lambda row: row["value"])), beside))
+    return table(("set", "split", "algorithm", "Shortlist, NDCG@10", "best peer"), lines)
+
+
+def kernels(rows: Iterable[Found]) -> str:
+    """Seconds of the peer over ours: larger is better for us."""
+    lines = [
+        (row["set"], row["model"], row["side"].removeprefix("peer:"), f"{row['value']:.1f}×")
+        for row in rows
+        if row["benchmark"] == "kernels" and row["metric"] == "ratio"
+    ]
+    return table(("set", "work", "peer", "Shortlist is faster by"), lines)
+
+
+def starts(rows: Iterable[Found]) -> str:
+    """Seconds of the demo, milliseconds of a start and of an answer."""
+    lines = [
+        (row["model"], row["set"], f"{row['value']:,.1f} {'s' if row['metric'] == 'seconds' else 'ms'}")
+        for row in rows
+        if (row["benchmark"], row["metric"]) in (("demo", "seconds"), ("imports", "ms"), ("recommend", "p50_ms"))
+    ]
+    return table(("what", "on", "median or best"), lines)
+
+
+TABLES: Mapping[str, Callable[[Iterable[Found]], str]] = {"quality": quality, "kernels": kernels, "starts": starts}
+
+
+def figure(row: Found) -> str:
+    interval = f" ({row['low']:.3f}–{row['high']:.3f})" if row["low"] is not None else ""
+    return f"{row['value']:.4f}{interval}"
+
+
+def table(header: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:
+    body = list(lines)
+    if not body:
+        return "Not measured yet."
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ("---",) * len(header), *body))
+
+
+def filled(text: str, rows: list[Found]) -> str:
+    """`text` with every marked table made anew."""
+
+    def made(match: re.Match[str]) -> str:
+        return f"<!-- figures:{match[1]} -->\n{TABLES[match[1]](rows)}\n<!-- end -->"
+
+    return re.sub(r"<!-- figures:(\w+) -->\n.*?<!-- end -->", made, text, flags=re.S)
+
+
+def main() -> None:
+    rows = results()
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        text = page.read_text("utf-8")
+        page.write_text(filled(text, rows), "utf-8")
+    print(f"{len(rows)} figures")
+
+
+if __name__ == "__main__":
+    main()
