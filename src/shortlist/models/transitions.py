@@ -8,7 +8,6 @@ leave-last-out, it is worth more than all other choices together (NDCG@10 0.161 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -50,7 +49,7 @@ class Transitions:
     def _count(self, liked: Ragged, items: int) -> csr_array:
         """(I, I) how often, and how soon, the column's item was liked after the row's."""
         item, owner, weight = liked["item"], liked.owner, liked["weight"]
-        count: Any = csr_array((items, items), dtype=np.float32)  # the stubs of scipy lose its shape in a sum
+        count = csr_array((weight[:0], (item[:0], item[:0])), shape=(items, items))
         for step in range(1, self.window + 1):
             pair = (owner[step:] == owner[:-step]) & (item[step:] != item[:-step])
             first, then = item[:-step][pair], item[step:][pair]
