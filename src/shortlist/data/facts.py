@@ -13,7 +13,7 @@ from shortlist.data import times
 from shortlist.data.checks import CONTROL, number, refusal, without
 from shortlist.data.held import Held, release
 from shortlist.data.mapping import Mapping, Type
-from shortlist.data.rows import ID_BYTES, Batch, Reject
+from shortlist.data.rows import ID_BYTES, Batch, Reject, objects
 from shortlist.data.tally import Refused, Tally
 from shortlist.dataset import Kinds
 from shortlist.errors import DataError
@@ -141,11 +141,11 @@ class FactLoad:
             cells = without(batch.frame[column], self.mapping.missing)
         match kind:
             case "text":
-                return _objects(cells.cast(pl.String).fill_null("").to_list())
+                return objects(cells.cast(pl.String).fill_null("").to_list())
             case "list":
                 if cells.dtype == pl.String:
                     cells = cells.str.split(self.mapping.list_separator)
-                return _objects([_entries(each) for each in cells.to_list()])
+                return objects([_entries(each) for each in cells.to_list()])
             case "number":
                 values = number(cells)
                 finite = values.is_finite().fill_null(False)
@@ -164,7 +164,7 @@ class FactLoad:
         on = np.stack(
             [frame[name].cast(pl.String).str.to_lowercase().is_in(TRUE).fill_null(False) for name in columns], 1
         )
-        return _objects([tuple(name for name, set in zip(columns, row, strict=True) if set) for row in on.tolist()])
+        return objects([tuple(name for name, set in zip(columns, row, strict=True) if set) for row in on.tolist()])
 
     def _refuse(self, batch: Batch, wrong: pl.Series, column: str, reason: str, bad: dict[int, Reject]) -> None:
         positions = np.flatnonzero(wrong.fill_null(False).to_numpy())
@@ -175,9 +175,3 @@ class FactLoad:
 
 def _entries(cells: list[str] | None) -> tuple[str, ...]:
     return tuple(each.strip() for each in cells or () if each and each.strip())
-
-
-def _objects(values: list[Any]) -> NDArray[Any]:
-    out = np.empty(len(values), object)
-    out[:] = values
-    return out

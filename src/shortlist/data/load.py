@@ -11,7 +11,7 @@ from shortlist.data.events import EventLoad
 from shortlist.data.facts import FactLoad
 from shortlist.data.held import Held
 from shortlist.data.mapping import Mapping
-from shortlist.data.sources import open_source, require
+from shortlist.data.sources import Source, open_source, require
 from shortlist.data.tally import Refused, Summary, Tally
 from shortlist.dataset import Kinds
 from shortlist.protocols import Catalog, EventLog
@@ -37,8 +37,26 @@ def load(
     waits when items come. Raises DataError when the source as a whole cannot be read as the mapping says, NotFound,
     StoreError; rows of earlier batches stay loaded then, and loading again is safe.
     """
-    start = perf_counter()
     opened = open_source(source, mapping)
+    return load_source(
+        opened, mapping, catalog, log, kinds=kinds, now=now, rejects=rejects, progress=progress, held=held
+    )
+
+
+def load_source(
+    opened: Source,
+    mapping: Mapping,
+    catalog: Catalog,
+    log: EventLog,
+    *,
+    kinds: Kinds,
+    now: int,
+    rejects: Path,
+    progress: Progress | None = None,
+    held: Held | None = None,
+) -> Summary:
+    """`load` for a source that is open already."""
+    start = perf_counter()
     tally = Tally(notes=dict.fromkeys(opened.notes))
     loader: EventLoad | FactLoad
     if mapping.entity == "events":

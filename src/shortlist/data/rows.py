@@ -130,3 +130,10 @@ def named_rows(
         frame, line = frame.filter(keep), line[keep]
         texts_kept = None if texts_kept is None else texts_kept.filter(keep)
     return Batch(line, frame, texts_kept, list(bad.values()))
+
+
+def objects(values: Sequence[Any]) -> NDArray[Any]:
+    """An object array with one entry a value, tuples included."""
+    out = np.empty(len(values), object)
+    out[:] = values
+    return out
