@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -67,8 +67,9 @@ class Releases:
 
 @dataclass(frozen=True, slots=True)
 class EventKinds:
-    """[events] What an event is worth; see dataset.Kind."""
+    """[events] What an event is worth, see dataset.Kind; what becomes of an event whose item nobody knows."""
 
+    unknown_items: Literal["create", "hold", "reject"] = "hold"  # hold = keep it until the item is put
     kinds: Mapping[str, Kind] = field(default_factory=lambda: DEFAULT_KINDS)
 
 

@@ -1,0 +1,253 @@
+"""Stores and the current release together: answer, take in what happened, swap."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from time import perf_counter, time_ns
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shortlist import release
+from shortlist.config import Builder, Settings
+from shortlist.data.held import release as release_held
+from shortlist.errors import ConfigError, NotFound, ReleaseError, ShortlistError
+from shortlist.filters.attribute import Attribute
+from shortlist.pipeline import Pipeline, Trace
+from shortlist.protocols import Feature, Filter
+from shortlist.recall.fresh import Fresh
+from shortlist.release import Release
+from shortlist.stores import ROLES, Stores, open_stores
+from shortlist.stores.embedded import Embedded
+from shortlist.stream.fold import Resumable, catch_up
+from shortlist.types import HISTORY, Candidates, Events, Mask, Queries, Ragged, Rows
+
+SNAPSHOT = 200_000  # events folded after which the state is written out
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer and how it came about."""
+
+    slate: Candidates
+    trace: Trace
+    because: Mapping[str, Rows]  # by source: (N,) the item that spoke most for each row, -1 = none
+    explained: Trace  # of the explaining, which never degrades an answer
+    release: Release
+    effort: float
+
+
+@dataclass
+class Effort:
+    """The share of candidates that sources are asked for: less while answers take too long, slowly more afterwards."""
+
+    budget: float  # seconds that 99 of 100 answers may take
+    share: float = 1.0
+    recent: deque[float] = field(default_factory=deque)
+
+    def record(self, seconds: float) -> None:
+        """Judged every 100 answers, so that each judgement sees only answers given since the last."""
+        self.recent.append(seconds)
+        if len(self.recent) >= 100:
+            slow = sorted(self.recent)[98]
+            self.recent.clear()
+            self.share = max(0.25, self.share * 0.7) if slow > self.budget else min(1.0, self.share + 0.05)
+
+
+class Runtime:
+    """One installation, open. Any thread may call any method; answers never wait for writes."""
+
+    def __init__(self, settings: Settings, stores: Stores, clock: Callable[[], int], *, read_only: bool) -> None:
+        if not isinstance(stores.state, Resumable):
+            raise ConfigError("this store does not know how far into the log it has come", where="stores.state")
+        self.settings, self.kinds, self.clock, self.read_only = settings, settings.kinds, clock, read_only
+        self.stores, self.catalog = stores, stores.catalog
+        self.state: Resumable = stores.state
+        self.held = next((each.held for each in stores.backends.values() if isinstance(each, Embedded)), None)
+        self.effort = Effort(settings.serve.deadline_ms / 1000)
+        self.refused = ""  # a published version that could not be served, and why
+        self._attribute = lru_cache(64)(lambda where: Attribute(self.catalog, where))
+        self._fold_lock, self._swap_lock = threading.Lock(), threading.Lock()
+        self._unsaved = 0
+        self.release = self._untrained()
+
+    @classmethod
+    def open(
+        cls, settings: Settings, *, read_only: bool = False, clock: Callable[[], int] = lambda: time_ns() // 1000
+    ) -> Self:
+        """Open the stores, load the current release, fold what the log holds beyond the last snapshot.
+
+        `clock` gives microseconds since 1970. Raises StoreLocked, ConfigError, ReleaseError.
+        """
+        stores = open_stores({role: settings.store_url(role) for role in ROLES}, read_only=read_only)
+        try:
+            runtime = cls(settings, stores, clock, read_only=read_only)
+            runtime.refresh()
+            if runtime.refused:
+                raise ReleaseError(runtime.refused, hint="publish another release, or restore this one from a backup")
+            runtime._fold()
+        except BaseException:
+            stores.close()
+            raise
+        return runtime
+
+    def close(self) -> None:
+        with self._fold_lock:
+            if not self.read_only and self._unsaved:
+                self.state.snapshot()
+            self.stores.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def queries(
+        self,
+        user: Rows,
+        seed: NDArray[np.uint64],
+        *,
+        session: Ragged | None = None,
+        context: Ragged | None = None,
+        exclude: Ragged | None = None,
+        where: str = "",
+    ) -> Queries:
+        """Questions of `user` (B,) asked now.
+
+        `session` (columns item, kind, value, time) is joined to what is stored; `context` and `exclude` have "item";
+        `where` is a condition on item columns for the whole batch. Rows of unknown items are left out.
+        """
+        now = self.clock()
+        history = self.state.lists("user", "recent", user)
+        if session is not None and len(session["item"]):
+            history = _joined(history, session)
+        history = self._weighed(history)
+        if context is not None:
+            context = _in_view(context, now)
+        queries = Queries.of(user, history=history, context=context, exclude=exclude, time=now, seed=seed)
+        return self._attribute(where).narrow(queries) if where else queries
+
+    def recommend(self, name: str, queries: Queries, k: int | None = None) -> Reply:
+        """Answer with pipeline `name`: at most k rows a query, by default the pipeline's limit. Raises NotFound,
+        FilterFailed."""
+        serving = self.release  # one release for the whole answer, whatever is swapped meanwhile
+        pipeline = _named(serving, name)
+        start, effort = perf_counter(), self.effort.share
+        slate, trace = pipeline.recommend(queries, k or pipeline.limit, effort=effort)
+        because, explained = pipeline.because(queries, slate)
+        self.effort.record((perf_counter() - start) / max(1, len(queries)))
+        return Reply(slate, trace, because, explained, serving, effort)
+
+    def ingest(self, events: Events) -> Mask:
+        """(E,) true = new. Durable before anything else, and part of the next answer when it returns."""
+        new = self.stores.log.append(events)
+        self._fold()
+        return new
+
+    def arrived(self, items: Sequence[str]) -> int:
+        """The catalogue knows `items` (ids) now: what was held for them happens. How many events that were."""
+        if self.held is None:
+            return 0
+        happened = release_held(self.held, items, self.catalog, self.stores.log, self.kinds)
+        self._fold()
+        return happened
+
+    def refresh(self) -> bool:
+        """Serve the published release if it is another one; true when swapped. One that cannot be loaded or fails its
+        warm-up is remembered in `refused`, and what was served before stays."""
+        with self._swap_lock:
+            root = self.settings.releases_path
+            version = release.current(root)
+            if version is None or version == self.release.version or version in self.refused:
+                return False
+            try:
+                loaded = release.load(root, version, self._by_role(), trust=self.settings.releases.trust)
+                _warm_up(loaded, self.clock())
+            except (ShortlistError, OSError, ValueError, TypeError) as error:
+                self.refused = f"release {version}: {error}"
+                return False
+            self.release, self.refused = loaded, ""
+            gc.collect()
+            gc.freeze()
+            return True
+
+    def _fold(self) -> None:
+        """In order of the log, each event once, whichever thread comes first; the next makes up for one that failed."""
+        with self._fold_lock:
+            features = _features(self.release)
+            self._unsaved += catch_up(self.stores.log, self.state, features, self.settings.history.keep)
+            if self._unsaved >= SNAPSHOT and not self.read_only:
+                self.state.snapshot()
+                self._unsaved = 0
+
+    def _weighed(self, history: Ragged) -> Ragged:
+        """With the column "weight" that the training window has, without rows of unknown items."""
+        history = history.where(history["item"] >= 0)
+        named = {name: history[name] for name in ("item", "kind", "value", "time")}
+        weight = self.kinds.weigh(history.owner, named["item"], named["kind"], named["value"])
+        return Ragged(history.ptr, {**named, "weight": weight})
+
+    def _by_role(self) -> dict[str, object]:
+        return {role: getattr(self.stores, role) for role in ROLES}
+
+    def _untrained(self) -> Release:
+        """Before the first release: the newest items, behind the filters that were configured."""
+        builder = Builder({}, self._by_role(), lambda component, where: component, self.settings.releases.trust)
+        pipelines = {}
+        for name, table in self.settings.pipelines.items():
+            filters: dict[str, Filter] = {
+                each: builder.component(wanted, f"pipelines.{name}.filters.{each}")
+                for each, wanted in table.filters.items()
+            }
+            pipelines[name] = Pipeline(
+                {}, filters, optional=table.optional, fallback=Fresh(self.catalog, ""), limit=table.limit
+            )
+        return Release("", pipelines, {})
+
+
+def _named(serving: Release, name: str) -> Pipeline:
+    if name not in serving.pipelines:
+        raise NotFound(f"there is no scenario {name!r}", hint=f"choose one of: {', '.join(sorted(serving.pipelines))}")
+    return serving.pipelines[name]
+
+
+def _features(serving: Release) -> Sequence[Feature]:
+    """Every feature of every pipeline, one that several share once."""
+    each = (feature for pipeline in serving.pipelines.values() for feature in pipeline.features.values())
+    return list({id(feature): feature for feature in each}.values())
+
+
+def _warm_up(loaded: Release, now: int) -> None:
+    """Ask every pipeline once, so that what is wrong shows before it is served and memory-mapped arrays are read."""
+    for pipeline in loaded.pipelines.values():
+        pipeline.recommend(Queries.of([-1, 0], time=now), pipeline.limit)
+
+
+def _joined(history: Ragged, session: Ragged) -> Ragged:
+    """Both as one list a query, oldest first; of equal times the stored come first."""
+    owner = np.concatenate((history.owner, session.owner))
+    order = np.lexsort((np.concatenate((history["time"], session["time"])), owner))
+    names = ("item", "kind", "value", "time")
+    columns = {name: np.concatenate((history[name], session[name])).astype(HISTORY[name])[order] for name in names}
+    return Ragged(history.ptr + session.ptr, columns)
+
+
+def _in_view(context: Ragged, now: int) -> Ragged:
+    """Items in view speak for themselves: weight 1, now."""
+    context = context.where(context["item"] >= 0)
+    size = len(context["item"])
+    like = {"kind": 0, "value": 1, "weight": 1, "time": now}
+    return Ragged(
+        context.ptr,
+        {"item": context["item"], **{name: np.full(size, value, HISTORY[name]) for name, value in like.items()}},
+    )

@@ -1,0 +1,316 @@
+"""The HTTP door: one table of endpoints over one service, strict at the edge, busy in a few worker threads."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from urllib.parse import unquote
+from uuid import uuid4
+
+import msgspec
+import uvicorn
+from msgspec import Struct
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shortlist.config import Settings
+from shortlist.errors import ConfigError
+from shortlist.runtime import Runtime
+from shortlist.serve import wire
+from shortlist.serve.metrics import Metrics
+from shortlist.serve.problems import CODES, Refusal, refusal
+from shortlist.serve.routes import ENDPOINTS, JSON, Call, Endpoint
+from shortlist.serve.service import Service
+
+log = logging.getLogger("shortlist.serve")
+
+WORKERS = 4  # requests worked on at once; arrays are computed outside the interpreter's lock
+WAITING = 256  # requests in the house before new ones are turned away
+BODY_SECONDS = 30  # until a body must have arrived
+PORTS = 50  # tried after the wanted one
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::[0-9]+)?")
+
+
+def serve(
+    settings: Settings,
+    *,
+    port: int | None = None,
+    next_free: bool = False,
+    announce: Callable[[str, Runtime], None] = lambda url, runtime: None,
+) -> None:
+    """Answer until interrupted. `announce` is told the address once connections are accepted.
+
+    `next_free` takes the next free port when the wanted one is taken; otherwise that is an OSError (EADDRINUSE).
+    """
+    with (
+        listen(settings.serve.host, settings.serve.port if port is None else port, next_free=next_free) as listening,
+        Runtime.open(settings) as runtime,
+    ):
+        announce(address(listening), runtime)
+        server(application(Service(runtime, Metrics()))).run(sockets=[listening])
+
+
+def server(app: ASGIApp) -> uvicorn.Server:
+    """uvicorn around `app`: finishes what it began when told to stop, and leaves logging to the program."""
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=10,
+    )
+    return uvicorn.Server(config)
+
+
+def listen(host: str, port: int, *, next_free: bool = False) -> socket.socket:
+    """A socket that accepts connections at a loopback address; port 0 is any free one."""
+    if not _is_loopback(host):
+        raise ConfigError(
+            f"{host!r} would let others on the network in, and nobody has to show a key yet",
+            where="serve.host",
+            hint='use "127.0.0.1"; to reach it from elsewhere, put a proxy that asks for a password before it',
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    last = min(port + PORTS, 65_535) if next_free and port else port
+    for each in range(port, last + 1):
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, each))
+            listening.listen(2048)
+            return listening
+        except OSError as error:
+            listening.close()
+            if error.errno != errno.EADDRINUSE or each == last:
+                raise
+    raise AssertionError("a port was bound, or an error raised")
+
+
+def address(listening: socket.socket) -> str:
+    """The URL of a listening socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def application(service: Service, *, poll: float = 1.0, ids: Callable[[], str] = lambda: uuid4().hex) -> Starlette:
+    """The ASGI application. `poll` is how often, in seconds, a newly published release is looked for."""
+    workers = ThreadPoolExecutor(WORKERS, "shortlist-worker")
+
+    async def watch() -> None:
+        loop = asyncio.get_running_loop()
+        runtime, refused = service.runtime, ""
+        while True:
+            await asyncio.sleep(poll)
+            try:
+                if await loop.run_in_executor(workers, runtime.refresh):
+                    log.info("serving release %s", runtime.release.version)
+                elif runtime.refused != refused:
+                    refused = runtime.refused
+                    log.error("not swapped: %s", refused)
+            except Exception:
+                log.exception("looking for a new release failed")
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            service.draining = True
+            watching.cancel()
+            workers.shutdown()
+
+    paths: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    app = Starlette(
+        routes=[
+            Route(path, _handler(service, workers, methods), methods=[*methods]) for path, methods in paths.items()
+        ],
+        middleware=[Middleware(Frame, metrics=service.metrics, ids=ids)],
+        exception_handlers={HTTPException: _unrouted},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class Frame:
+    """Around every request: its id, the name it was sent to, its time, and the headers of every answer."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, ids: Callable[[], str]) -> None:
+        self.app, self.metrics, self.ids = app, metrics, ids
+        self.active = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        scope["request_id"] = request_id = given if _REQUEST_ID.fullmatch(given) else self.ids()
+        scope["path"] = scope["raw_path"].decode("latin-1")  # still percent-encoded: an id may hold a slash
+        scope["label"] = "unknown"
+        status, start = 500, perf_counter()
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = MutableHeaders(raw=message["headers"])
+                own["X-Request-ID"] = request_id
+                for name, value in HEADERS.items():
+                    own[name] = value
+                message["headers"] = own.raw
+            await send(message)
+
+        self.active += 1
+        self.metrics.active.inc()
+        try:
+            if refused := self._refused(headers):
+                await _problem(refused, scope)(scope, receive, answer)
+            else:
+                await self.app(scope, receive, answer)
+        finally:
+            self.active -= 1
+            self.metrics.active.dec()
+            method = scope["method"] if scope["label"] != "unknown" else "any"
+            self.metrics.requests.labels(method, scope["label"], str(status)).observe(perf_counter() - start)
+
+    def _refused(self, headers: Headers) -> Refusal | None:
+        host = _HOST.fullmatch(headers.get("host", ""))
+        if host is None or not _is_loopback(host["name"].strip("[]")):
+            return Refusal(
+                "permission_denied", f"this server does not go by the name {headers.get('host', '')[:100]!r}"
+            )
+        if self.active > WAITING:
+            return Refusal("overloaded", f"{WAITING} requests are being answered already")
+        return None
+
+
+def _handler(
+    service: Service, workers: ThreadPoolExecutor, methods: Mapping[str, Endpoint]
+) -> Callable[[Request], Awaitable[Response]]:
+    max_body = service.runtime.settings.serve.max_body
+
+    async def handle(request: Request) -> Response:
+        endpoint = methods.get(request.method) or methods["GET"]  # HEAD is a GET whose body stays here
+        request.scope["label"] = endpoint.path
+        try:
+            body = await _body(request, max_body * (10 if endpoint.larger else 1)) if endpoint.body else b""
+            asked = _Asked(endpoint, request, body)
+            if endpoint.quick:
+                return _answer(service, asked)
+            return await asyncio.get_running_loop().run_in_executor(workers, _answer, service, asked)
+        except Exception as error:
+            refused = refusal(error)
+            if refused.code == "internal":
+                log.error("request %s failed", request.scope["request_id"], exc_info=error)
+            return _problem(refused, request.scope)
+
+    return handle
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request whose body has arrived, not decoded yet."""
+
+    endpoint: Endpoint
+    request: Request
+    body: bytes
+
+    def read(self) -> Call:
+        """Decoded, or a Refusal."""
+        endpoint, request = self.endpoint, self.request
+        query: dict[str, str] = {}
+        for name, value in request.query_params.multi_items():
+            if name in query:
+                raise Refusal("invalid_argument", f"{name!r} is given twice", pointer=f"/{name}")
+            query[name] = value
+        try:
+            id = unquote(request.path_params.get("id", ""), errors="strict")
+        except UnicodeDecodeError:
+            raise Refusal("invalid_argument", "the id in the path is not UTF-8, percent-encoded") from None
+        body = wire.decode(self.body, endpoint.body) if endpoint.body else None
+        return Call(request.scope["request_id"], id, wire.parameters(query, endpoint.query), body)
+
+
+def _answer(service: Service, asked: _Asked) -> Response:
+    """Everything between the bytes of a body and the bytes of an answer."""
+    status, said = asked.endpoint.run(service, asked.read())
+    if isinstance(said, Struct):
+        said = msgspec.json.encode(said)
+    return Response(said, status, media_type=asked.endpoint.media)
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != JSON:  # another type can be sent by any web page in the browser without asking first
+        raise Refusal("malformed_body", f"the Content-Type is {kind or 'missing'}, expected {JSON}")
+    length = request.headers.get("content-length", "")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            if not (length.isdigit() and int(length) > limit):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > limit:
+                        break
+                else:
+                    return bytes(body)
+    except (TimeoutError, ClientDisconnect):
+        raise Refusal("malformed_body", f"the body ended early or took more than {BODY_SECONDS} s") from None
+    raise Refusal("too_large", f"the body has more than {limit:,} bytes")
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path, method = request.scope["path"][:200], request.method
+    if error.status_code == 405:
+        refused = Refusal("method_not_allowed", f"{path} does not know {method}")
+    else:
+        refused = Refusal("not_found", f"there is nothing at {path}")
+    response = _problem(refused, request.scope)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _problem(refused: Refusal, scope: Scope) -> Response:
+    body = msgspec.json.encode(refused.problem(scope["path"], scope["request_id"]))
+    headers = {"Retry-After": "1"} if CODES[refused.code].retryable else None
+    return Response(body, refused.status, headers, "application/problem+json")
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,145 @@
+"""Events on their way in: checked, named, stored, and told what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+
+from shortlist import ops
+from shortlist.data.events import hashed
+from shortlist.data.held import note
+from shortlist.dataset import Kinds
+from shortlist.runtime import Runtime
+from shortlist.serve import wire
+from shortlist.serve.metrics import Metrics
+from shortlist.serve.problems import Refusal
+from shortlist.types import Events
+
+AHEAD = 300_000_000  # microseconds: how far somebody's clock may be fast
+
+
+class Intake:
+    """What people did becomes events of the log."""
+
+    def __init__(self, runtime: Runtime, metrics: Metrics) -> None:
+        self.runtime, self.metrics = runtime, metrics
+        self.catalog, self.kinds = runtime.catalog, runtime.kinds
+
+    def take(self, events: Sequence[wire.EventInput]) -> list[wire.EventResult]:
+        """Store what happened and tell what became of each event, in their order."""
+        received = self.runtime.clock()
+        results = {at: result for at, event in enumerate(events) if (result := self._rejected(event))}
+        good = [at for at in range(len(events)) if at not in results]
+        create = self.runtime.settings.events.unknown_items == "create"
+        items = self.catalog.rows("item", [str(events[at].item_id) for at in good], create=create).tolist()
+        for some, take in (
+            ([at for at, item in zip(good, items, strict=True) if item >= 0], self._append),
+            ([at for at, item in zip(good, items, strict=True) if item < 0], self._set_aside),
+        ):
+            if some:
+                results.update(zip(some, take([events[at] for at in some], received), strict=True))
+        for at, event in enumerate(events):
+            self.metrics.event(event.type if event.type in self.kinds.table else "unknown", results[at].result)
+        self.metrics.effect((self.runtime.clock() - received) / 1e6)
+        return [results[at] for at in range(len(events))]
+
+    def _rejected(self, event: wire.EventInput) -> wire.EventResult | None:
+        try:
+            wire.identifier(event.user_id, "/user_id")
+            wire.identifier(event.item_id, "/item_id")
+            if event.event_id is not None:
+                wire.identifier(event.event_id, "/event_id")
+            kind_code(self.kinds, event.type, "/type")
+            if event.time is not None and event.time < wire.EPOCH:
+                raise Refusal("invalid_argument", f"time {event.time.isoformat()} is before 1970", pointer="/time")
+        except Refusal as refused:
+            return wire.EventResult(
+                "rejected", _given(event), code=refused.code, message=f"{refused.detail}; {refused.hint}"
+            )
+        return None
+
+    def _append(self, events: Sequence[wire.EventInput], received: int) -> list[wire.EventResult]:
+        user = self.catalog.rows("user", [str(event.user_id) for event in events], create=True)
+        item = self.catalog.rows("item", [str(event.item_id) for event in events])
+        kind = np.array([self.kinds.table[event.type].code for event in events], np.uint8)
+        value = np.array([event.value for event in events], np.float32)
+        time = np.array([received if event.time is None else wire.micros(event.time) for event in events], np.int64)
+        request = np.array([number(event.request_id) if event.request_id else 0 for event in events], np.uint64)
+        ids = ops.event_ids(user, item, kind, value, time)
+        named = [at for at, event in enumerate(events) if event.event_id is not None]
+        ids[named] = hashed([_given(events[at]) for at in named])
+        ahead = time > received + AHEAD
+        new = self.runtime.ingest(Events(user, item, kind, value, np.where(ahead, received, time), request, ids))
+        results = []
+        for event, id, fresh, early in zip(events, ids.tolist(), new.tolist(), ahead.tolist(), strict=True):
+            derived = event.event_id is None
+            name = _digits(id) if derived else _given(event)
+            result = wire.EventResult("accepted" if fresh else "duplicate", name, derived)
+            if early:
+                result.code, result.message = "time_ahead", "its time is more than five minutes ahead; stored as now"
+            results.append(result)
+        return results
+
+    def _set_aside(self, events: Sequence[wire.EventInput], received: int) -> list[wire.EventResult]:
+        """Events about items that nobody knows: kept until somebody does, or refused."""
+        held = self.runtime.held
+        if self.runtime.settings.events.unknown_items == "reject" or held is None:
+            return [
+                wire.EventResult(
+                    "rejected",
+                    _given(event),
+                    code="not_found",
+                    message=f"there is no item {str(event.item_id)!r}; make it with PUT /v1/items/{{id}} first",
+                )
+                for event in events
+            ]
+        new = held.add([str(event.item_id) for event in events], [_note(event, received) for event in events])
+        return [
+            wire.EventResult(
+                "held" if fresh else "duplicate",
+                _given(event),
+                code="not_found",
+                message=f"kept until item {str(event.item_id)!r} is made with PUT /v1/items/{{id}}",
+            )
+            for event, fresh in zip(events, new.tolist(), strict=True)
+        ]
+
+
+def kind_code(kinds: Kinds, name: str, where: str) -> int:
+    """The code of the kind of event `name`, or a Refusal that points at `where`."""
+    if name not in kinds.table:
+        known = ", ".join(kinds.table)
+        raise Refusal(
+            "invalid_argument", f"there is no kind of event {name!r}", hint=f"choose one of: {known}", pointer=where
+        )
+    return kinds.table[name].code
+
+
+def number(request_id: str) -> int:
+    """64 bits of a request id: the seed of its answer, and how events name the answer that led to them."""
+    return int.from_bytes(blake2b(request_id.encode(), digest_size=8).digest(), "little")
+
+
+def _note(event: wire.EventInput, received: int) -> str:
+    """The text under which an event is held."""
+    return note(
+        {
+            "user": str(event.user_id),
+            "item": str(event.item_id),
+            "kind": event.type,
+            "value": event.value,
+            "time": received if event.time is None else min(wire.micros(event.time), received + AHEAD),
+            "request": number(event.request_id) if event.request_id else 0,
+            "id": "" if event.event_id is None else _digits(hashed([str(event.event_id)])[0].tolist()),
+        }
+    )
+
+
+def _digits(id: Sequence[int]) -> str:
+    return f"{id[0]:016x}{id[1]:016x}"
+
+
+def _given(event: wire.EventInput) -> str:
+    return "" if event.event_id is None else str(event.event_id)

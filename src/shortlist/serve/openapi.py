@@ -1,0 +1,76 @@
+"""OpenAPI 3.1 from the table of endpoints and the structs they decode and encode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import shortlist
+from shortlist.serve.problems import CODES, Problem
+
+if TYPE_CHECKING:
+    from shortlist.serve.routes import Endpoint
+
+Schema = dict[str, Any]
+
+
+def document(endpoints: Iterable[Endpoint]) -> Schema:
+    """The whole contract as one JSON document."""
+    endpoints = tuple(endpoints)
+    bodies = {each for endpoint in endpoints for each in (endpoint.answer, endpoint.body) if each}
+    queries = {endpoint.query for endpoint in endpoints}
+    ordered = sorted(bodies | {Problem}, key=lambda each: each.__name__)
+    _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
+    _, asked = msgspec.json.schema_components(queries)
+    paths: dict[str, Schema] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, asked)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Shortlist",
+            "version": shortlist.__version__,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {"schemas": schemas},
+        "x-codes": {
+            name: {"status": code.status, "title": code.title, "retryable": code.retryable, "hint": code.hint}
+            for name, code in CODES.items()
+        },
+    }
+
+
+def _operation(endpoint: Endpoint, asked: dict[str, Schema]) -> Schema:
+    query = asked[endpoint.query.__name__]
+    parameters = [
+        {"name": name, "in": "query", "required": name in query["required"], "schema": schema}
+        for name, schema in query["properties"].items()
+    ]
+    if "{id}" in endpoint.path:
+        described = "opaque text of 1 to 256 bytes, percent-encoded"
+        parameters.insert(
+            0, {"name": "id", "in": "path", "required": True, "description": described, "schema": {"type": "string"}}
+        )
+    content = {"schema": _reference(endpoint.answer) if endpoint.answer else {"type": "string"}}
+    answer = {"description": endpoint.summary, "content": {endpoint.media.partition(";")[0]: content}}
+    problem = {"description": "a problem", "content": {"application/problem+json": {"schema": _reference(Problem)}}}
+    operation: Schema = {
+        "operationId": f"{endpoint.method.lower()}{endpoint.path}",
+        "summary": endpoint.summary,
+        "parameters": parameters,
+        "responses": {**{str(status): answer for status in endpoint.status}, "default": problem},
+    }
+    if endpoint.body:
+        body: Schema = {"schema": _reference(endpoint.body)}
+        if endpoint.example is not None:
+            body["example"] = endpoint.example
+        operation["requestBody"] = {"required": True, "content": {"application/json": body}}
+    return operation
+
+
+def _reference(struct: type[msgspec.Struct]) -> Schema:
+    return {"$ref": f"#/components/schemas/{struct.__name__}"}

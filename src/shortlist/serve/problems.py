@@ -1,0 +1,111 @@
+"""The error model of the HTTP door: RFC 9457 problem details with stable codes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from shortlist.errors import ShortlistError
+from shortlist.pipeline import FilterFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a code of the error model means everywhere."""
+
+    status: int
+    title: str
+    retryable: bool
+    hint: str  # the remedy when the error itself names none
+
+
+CODES: Mapping[str, Code] = {
+    "invalid_argument": Code(422, "A value is not allowed", False, "correct the field that `errors` points at"),
+    "malformed_body": Code(
+        400, "The request cannot be read", False, "send one JSON document, UTF-8, Content-Type: application/json"
+    ),
+    "permission_denied": Code(403, "Not allowed", False, "ask through the loopback address of this server"),
+    "not_found": Code(404, "No such thing", False, "look at /docs for the addresses, at /v1/users for people"),
+    "method_not_allowed": Code(405, "Not this method", False, "use one of the methods of the header Allow, see /docs"),
+    "conflict": Code(409, "Somebody else holds it", True, "try again when the other process has finished"),
+    "gate_failed": Code(409, "The release was refused", False, "train again, or publish another release"),
+    "too_large": Code(413, "The body is too large", False, "send it in smaller parts"),
+    "internal": Code(
+        500, "An unexpected failure", False, "report it with the request id; the log of the server holds more"
+    ),
+    "dependency_unavailable": Code(503, "A part that is needed does not answer", True, "try again in a moment"),
+    "overloaded": Code(503, "Too many requests at once", True, "try again after the time in the header Retry-After"),
+    "storage_full": Code(507, "No space left", True, "free space on the disk of the server and send it again"),
+}
+
+
+class Fault(Struct):
+    """One thing that is wrong, and where (`pointer` is a JSON pointer into the body, or names a query parameter)."""
+
+    pointer: str
+    code: str
+    message: str
+
+
+class Problem(Struct):
+    """An error: `code` is stable, `detail` is for people, `hint` is what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: list[Fault]
+    retryable: bool
+    hint: str
+
+
+class Refusal(Exception):
+    """Ends a request with a problem of `code`."""
+
+    def __init__(self, code: str, detail: str, *, hint: str = "", pointer: str | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.hint = hint or CODES[code].hint
+        self.errors: Sequence[Fault] = () if pointer is None else (Fault(pointer, code, detail),)
+
+    @property
+    def status(self) -> int:
+        return CODES[self.code].status
+
+    def problem(self, instance: str, request_id: str) -> Problem:
+        code = CODES[self.code]
+        return Problem(
+            f"/docs#{self.code}",
+            code.title,
+            code.status,
+            self.detail,
+            instance,
+            self.code,
+            request_id,
+            list(self.errors),
+            code.retryable,
+            self.hint,
+        )
+
+
+def refusal(error: Exception) -> Refusal:
+    """The refusal that `error` amounts to. What nobody expected is `internal`, without a word of its insides."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, FilterFailed):
+        return Refusal("dependency_unavailable", f"{error}; a list without this filter would break a promise")
+    if isinstance(error, ShortlistError) and error.code in CODES and error.code != "internal":
+        return Refusal(error.code, str(error), hint=error.hint)
+    return Refusal("internal", "the server failed to answer; nothing is known to be wrong with the request")
+
+
+def pointer(path: str) -> str:
+    """A JSON pointer from msgspec's path: `$.requests[0].user_id` -> `/requests/0/user_id`."""
+    return "".join(f"/{part}" for part in re.findall(r"[^.\[\]$]+", path))

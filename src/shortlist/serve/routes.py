@@ -1,0 +1,217 @@
+"""The table of the API: what can be asked, what is answered. Routing, OpenAPI and the tests of the docs all read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from shortlist.serve import wire
+from shortlist.serve.openapi import document
+from shortlist.serve.problems import Refusal
+from shortlist.serve.service import Service
+
+JSON, HTML, SCRIPT, STYLE = "application/json", "text/html; charset=utf-8", "text/javascript; charset=utf-8", "text/css"
+METRICS = "text/plain; version=1.0.0; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request, read."""
+
+    request_id: str
+    id: str  # the one path parameter, "" where there is none
+    query: Any
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one path. `run` returns a status and a struct, or bytes of the type `media`."""
+
+    method: str
+    path: str
+    summary: str
+    run: Callable[[Service, Call], tuple[int, Struct | bytes]]
+    answer: type[Struct] | None = None
+    body: type[Struct] | None = None
+    query: type[Struct] = wire.Nothing
+    status: tuple[int, ...] = (200,)
+    media: str = JSON
+    example: Any = None  # a body
+    larger: bool = False  # the body may have ten times the usual size
+    quick: bool = False  # never waits: answered without a worker
+
+
+def _recommend(service: Service, call: Call) -> tuple[int, Struct]:
+    (answer,) = service.recommend([call.body], [call.request_id], [""])
+    if isinstance(answer, Refusal):
+        raise answer
+    return 200, answer
+
+
+def _batch(service: Service, call: Call) -> tuple[int, Struct]:
+    asks = call.body.requests
+    ids = [f"{call.request_id}-{at}" for at in range(len(asks))]
+    answers = service.recommend(asks, ids, [f"/requests/{at}" for at in range(len(asks))])
+    results = [
+        wire.BatchResult(answer.status, problem=answer.problem("/v1/recommend:batch", id))
+        if isinstance(answer, Refusal)
+        else wire.BatchResult(200, answer=answer)
+        for answer, id in zip(answers, ids, strict=True)
+    ]
+    return 200, wire.BatchAnswer(call.request_id, results)
+
+
+def _put(entity: str) -> Callable[[Service, Call], tuple[int, Struct]]:
+    def run(service: Service, call: Call) -> tuple[int, Struct]:
+        stored = service.put(entity, call.id, call.body.fields)
+        return 201 if stored.created else 200, stored
+
+    return run
+
+
+def _ready(service: Service, call: Call) -> tuple[int, Struct]:
+    ready = service.ready()
+    return 200 if ready.ready else 503, ready
+
+
+def _static(name: str) -> Callable[[Service, Call], tuple[int, bytes]]:
+    return lambda service, call: (200, _file(name))
+
+
+@cache
+def _file(name: str) -> bytes:
+    return (files("shortlist.serve") / "static" / name).read_bytes()
+
+
+def _openapi(service: Service, call: Call) -> tuple[int, bytes]:
+    return 200, msgspec.json.encode(document(ENDPOINTS))
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "POST",
+        "/v1/recommend",
+        "A list for a person, a session, or nobody in particular",
+        _recommend,
+        wire.Recommendation,
+        wire.RecommendRequest,
+        example={"user_id": "42", "n": 5, "filter": "year >= 1990"},
+    ),
+    Endpoint(
+        "POST",
+        "/v1/recommend:batch",
+        "Lists for up to 500 questions, each with its own status",
+        _batch,
+        wire.BatchAnswer,
+        wire.BatchRequest,
+        example={"requests": [{"user_id": "42", "n": 5}, {"user_id": "43", "n": 5}]},
+        larger=True,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/items/{id}/similar",
+        "Items like this one",
+        lambda service, call: (200, service.similar(call.id, call.query, call.request_id)),
+        wire.Recommendation,
+        query=wire.SimilarQuery,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/events",
+        "Store what people did: 1 to 1,000 events, each with its own result; the next answer knows them",
+        lambda service, call: (202, wire.EventsAnswer(call.request_id, service.intake.take(call.body.events))),
+        wire.EventsAnswer,
+        wire.EventsRequest,
+        status=(202,),
+        example={"events": [{"user_id": "42", "item_id": "7", "type": "rate", "value": 5}]},
+    ),
+    Endpoint(
+        "GET",
+        "/v1/items/{id}",
+        "The facts of an item",
+        lambda service, call: (200, service.entity("item", call.id)),
+        wire.Entity,
+    ),
+    Endpoint(
+        "PUT",
+        "/v1/items/{id}",
+        "Make an item or replace its facts; it can be recommended at once",
+        _put("item"),
+        wire.Stored,
+        wire.PutRequest,
+        status=(200, 201),
+        example={"fields": {"title": "Harbour Lights", "genres": ["Drama"], "year": 2024}},
+    ),
+    Endpoint(
+        "GET",
+        "/v1/users/{id}",
+        "The facts of a user",
+        lambda service, call: (200, service.entity("user", call.id)),
+        wire.Entity,
+    ),
+    Endpoint(
+        "PUT",
+        "/v1/users/{id}",
+        "Make a user or replace their facts",
+        _put("user"),
+        wire.Stored,
+        wire.PutRequest,
+        status=(200, 201),
+        example={"fields": {"age": 34}},
+    ),
+    Endpoint(
+        "GET",
+        "/v1/users/{id}/history",
+        "What a user did last, newest first",
+        lambda service, call: (200, service.history(call.id, call.query.limit)),
+        wire.History,
+        query=wire.HistoryQuery,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/users",
+        "People worth looking at: from the longest history to the shortest",
+        lambda service, call: (200, service.people(call.query.limit)),
+        wire.People,
+        query=wire.UsersQuery,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/info",
+        "What this installation knows and serves",
+        lambda service, call: (200, service.info()),
+        wire.Info,
+    ),
+    Endpoint(
+        "GET", "/livez", "The process is alive", lambda service, call: (200, wire.Alive(True)), wire.Alive, quick=True
+    ),
+    Endpoint(
+        "GET",
+        "/readyz",
+        "The server can answer and is not shutting down",
+        _ready,
+        wire.Ready,
+        status=(200, 503),
+        quick=True,
+    ),
+    Endpoint(
+        "GET",
+        "/metrics",
+        "Counters in Prometheus form",
+        lambda service, call: (200, service.exposition()),
+        media=METRICS,
+    ),
+    Endpoint("GET", "/openapi.json", "This table as OpenAPI 3.1", _openapi),
+    Endpoint("GET", "/docs", "This table as a page", _static("docs.html"), media=HTML),
+    Endpoint("GET", "/", "A page: a person, their history, their list and why", _static("index.html"), media=HTML),
+    Endpoint("GET", "/static/page.js", "Script of the page", _static("page.js"), media=SCRIPT),
+    Endpoint("GET", "/static/docs.js", "Script of the docs", _static("docs.js"), media=SCRIPT),
+    Endpoint("GET", "/static/style.css", "Looks of both", _static("style.css"), media=STYLE),
+)

@@ -1,0 +1,388 @@
+"""What the doors offer, in the words of the wire: ids become rows here, and rows ids."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from msgspec import UNSET
+
+from shortlist.errors import ConfigError
+from shortlist.pipeline import FilterFailed
+from shortlist.runtime import Reply, Runtime
+from shortlist.serve import wire
+from shortlist.serve.intake import Intake, kind_code, number
+from shortlist.serve.metrics import Metrics
+from shortlist.serve.problems import Refusal, refusal
+from shortlist.types import HISTORY, Queries, Ragged, Rows
+
+LOOKED_AT = 2_000  # people among whom different ones are looked for
+SESSION: Mapping[str, Any] = {name: HISTORY[name] for name in ("item", "kind", "value", "time")}
+VERBS = {
+    "view": "saw",
+    "click": "clicked",
+    "rate": "rated",
+    "like": "liked",
+    "cart": "put into the cart",
+    "buy": "bought",
+}
+WORDS = {
+    "popular": "popular with everyone",
+    "top": "rated highly by many",
+    "fresh": "new here",
+    "explore": "something different, to learn what you like",
+    "fallback": "from the list that everyone gets",
+}
+"""What a source that names no item says; any other: "found by NAME"."""
+
+
+class ConditionRefused(ConfigError):
+    """The condition of a request does not fit the columns of the items."""
+
+
+class Service:
+    """Every operation of the API, without a transport."""
+
+    def __init__(self, runtime: Runtime, metrics: Metrics) -> None:
+        self.runtime, self.metrics = runtime, metrics
+        self.catalog, self.kinds = runtime.catalog, runtime.kinds
+        self.intake = Intake(runtime, metrics)
+        self.draining = False
+
+    # lists
+
+    def recommend(
+        self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str], where: Sequence[str]
+    ) -> list[wire.Recommendation | Refusal]:
+        """An answer or a refusal for each question; those that want the same of one pipeline are asked together.
+
+        `where` is the JSON pointer to each question.
+        """
+        groups: dict[tuple[str, object, str], list[int]] = {}
+        for position, ask in enumerate(asks):
+            groups.setdefault((ask.scenario, ask.n, ask.filter), []).append(position)
+        results: list[wire.Recommendation | Refusal] = [Refusal("internal", "unanswered")] * len(asks)
+        for positions in groups.values():
+            answered = self._together(
+                [asks[each] for each in positions],
+                [request_ids[each] for each in positions],
+                [where[each] for each in positions],
+            )
+            for position, answer in zip(positions, answered, strict=True):
+                results[position] = answer
+        return results
+
+    def similar(self, item_id: str, query: wire.SimilarQuery, request_id: str) -> wire.Recommendation:
+        """Items like one item. Raises not_found for an item that the catalog does not know."""
+        self._known("item", item_id)
+        ask = wire.RecommendRequest(
+            user_id=query.user_id or None,
+            scenario="similar",
+            n=query.n,
+            context=[item_id],
+            exclude=[item_id],
+            explain=query.explain,
+            fields=[name for name in query.fields.split(",") if name],
+        )
+        (answer,) = self.recommend([ask], [request_id], [""])
+        if isinstance(answer, Refusal):
+            raise answer
+        return answer
+
+    def _together(
+        self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str], where: Sequence[str]
+    ) -> list[wire.Recommendation | Refusal]:
+        """Questions of one scenario, number and filter: what is wrong with one stops that one only."""
+        results: dict[int, wire.Recommendation | Refusal] = {}
+        good: list[int] = []
+        for position, (ask, pointer) in enumerate(zip(asks, where, strict=True)):
+            try:
+                self._check(ask, pointer)
+                good.append(position)
+            except Refusal as refused:
+                results[position] = refused
+        if good:
+            try:
+                answers = self._answers([asks[each] for each in good], [request_ids[each] for each in good])
+                results.update(zip(good, answers, strict=True))
+            except ConditionRefused as error:
+                for each in good:
+                    results[each] = Refusal(
+                        "invalid_argument", str(error), hint=error.hint, pointer=f"{where[each]}/filter"
+                    )
+            except FilterFailed as error:
+                results.update(dict.fromkeys(good, refusal(error)))
+        return [results[position] for position in range(len(asks))]
+
+    def _check(self, ask: wire.RecommendRequest, where: str) -> None:
+        scenarios = self.runtime.release.pipelines
+        if ask.scenario not in scenarios:
+            raise Refusal(
+                "invalid_argument",
+                f"there is no scenario {ask.scenario!r}",
+                hint=f"choose one of: {', '.join(scenarios)}",
+                pointer=f"{where}/scenario",
+            )
+        if ask.user_id is not None:
+            wire.identifier(ask.user_id, f"{where}/user_id")
+        for name in ("context", "exclude"):
+            for at, each in enumerate(getattr(ask, name)):
+                wire.identifier(each, f"{where}/{name}/{at}")
+        for at, event in enumerate(ask.events):
+            wire.identifier(event.item_id, f"{where}/events/{at}/item_id")
+            kind_code(self.kinds, event.type, f"{where}/events/{at}/type")
+        unknown = set(ask.fields).difference(self.catalog.names("item"))
+        if unknown:
+            raise Refusal(
+                "invalid_argument",
+                f"items have no column {min(unknown)!r}",
+                hint=f"they have: {', '.join(self.catalog.names('item'))}",
+                pointer=f"{where}/fields",
+            )
+
+    def _answers(self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str]) -> list[wire.Recommendation]:
+        start = self.runtime.clock()
+        queries = self._queries(asks, request_ids, start)
+        reply = self.runtime.recommend(asks[0].scenario, queries, asks[0].n or None)
+        self.metrics.answered(asks[0].scenario, reply)
+        lists = self._lists(asks, queries, reply)
+        facts = reply.release.facts
+        as_of = facts.get("last_event")
+        versions = wire.Versions(reply.release.version or None, None if as_of is None else wire.moment(as_of))
+        took = (self.runtime.clock() - start) / 1000
+        trace = reply.trace
+        stages = [
+            wire.Stage(
+                step.stage, step.name, round(step.seconds * 1000, 3), int(step.rows_in), int(step.rows_out), step.error
+            )
+            for step in (*trace.steps, *reply.explained.steps)
+        ]
+        wanted = asks[0].n or reply.release.pipelines[asks[0].scenario].limit
+        return [
+            wire.Recommendation(
+                request_id,
+                None if ask.user_id is None else str(ask.user_id),
+                ask.scenario,
+                items,
+                versions,
+                _degradation(reply, items, wanted),
+                took,
+                stages if ask.explain == "full" else UNSET,
+            )
+            for ask, request_id, items in zip(asks, request_ids, lists, strict=True)
+        ]
+
+    def _queries(self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str], now: int) -> Queries:
+        user = np.full(len(asks), -1, np.int32)
+        named = [position for position, ask in enumerate(asks) if ask.user_id is not None]
+        user[named] = self.catalog.rows("user", [str(asks[position].user_id) for position in named])
+        seed = np.array(
+            [
+                number(request_id) if ask.seed is UNSET else ask.seed
+                for ask, request_id in zip(asks, request_ids, strict=True)
+            ],
+            np.uint64,
+        )
+        events = [event for ask in asks for event in ask.events]
+        session = self._items([[event.item_id for event in ask.events] for ask in asks])
+        said = {
+            "kind": [self.kinds.table[event.type].code for event in events],
+            "value": [event.value for event in events],
+            "time": [now if event.time is None else wire.micros(event.time) for event in events],
+        }
+        columns = {**session.columns, **{name: np.asarray(values, SESSION[name]) for name, values in said.items()}}
+        try:
+            return self.runtime.queries(
+                user,
+                seed,
+                session=Ragged(session.ptr, columns),
+                context=self._items([ask.context for ask in asks]),
+                exclude=self._items([ask.exclude for ask in asks]),
+                where=asks[0].filter,
+            )
+        except ConfigError as error:
+            raise ConditionRefused(error.message, hint=error.hint) from None
+
+    def _items(self, lists: Sequence[Sequence[str | int]]) -> Ragged:
+        """Lists of ids as lists of rows, -1 for the unknown."""
+        ptr = np.concatenate(([0], np.cumsum([len(each) for each in lists]))).astype(np.int64)
+        return Ragged(ptr, {"item": self.catalog.rows("item", [str(id) for each in lists for id in each])})
+
+    def _lists(self, asks: Sequence[wire.RecommendRequest], queries: Queries, reply: Reply) -> list[list[wire.Item]]:
+        slate = reply.slate
+        ids = self.catalog.ids("item", slate.item)
+        scores = slate.columns["score"].tolist()
+        sources = [name for name in reply.release.pipelines[asks[0].scenario].sources if name in slate.columns]
+        given = {name: slate.columns[name].tolist() for name in sources}
+        reasons = self._reasons(queries, reply)
+        names = sorted({name for ask in asks for name in ask.fields})
+        facts = {
+            name: column.tolist() if column.dtype != np.int64 else column
+            for name, column in self.catalog.read("item", slate.item, names).items()
+        }
+        lists: list[list[wire.Item]] = [[] for _ in asks]
+        fallback = slate.columns["fallback"].tolist()
+        for row, query in enumerate(slate.query.tolist()):
+            ask, places = asks[query], lists[query]
+            item = wire.Item(ids[row], len(places) + 1, wire.finite(scores[row]), [])
+            item.sources = (
+                ["fallback"] if fallback[row] else [name for name in sources if not math.isnan(given[name][row])]
+            )
+            if ask.explain != "none":
+                item.why = [reasons(name, row) for name in item.sources]
+            if ask.explain == "full":
+                item.scores = {name: given[name][row] for name in item.sources if name in given}
+            if ask.fields:
+                item.fields = _fields({name: facts[name][row] for name in ask.fields})
+            places.append(item)
+        return lists
+
+    def _reasons(self, queries: Queries, reply: Reply) -> Callable[[str, int], wire.Why]:
+        """A function from a source's name and a row of the slate to the reason in words."""
+        spoke = np.unique(np.concatenate([np.empty(0, np.int32), *reply.because.values()]))
+        spoke = spoke[spoke >= 0]
+        id_of = dict(zip(spoke.tolist(), self.catalog.ids("item", spoke), strict=True))
+        title_of = dict(zip(spoke.tolist(), self._titles(spoke), strict=True))
+        met = self._met(queries, spoke)
+        query = reply.slate.query.tolist()
+        because = {name: rows.tolist() for name, rows in reply.because.items()}
+
+        def reason(name: str, row: int) -> wire.Why:
+            item = because[name][row] if name in because else -1
+            if item < 0:
+                return wire.Why(name, WORDS.get(name, f"found by {name}"))
+            title = title_of[item] or id_of[item]
+            kind = met.get((query[row], item))
+            verb = None if kind is None else VERBS.get(self.kinds.name(kind))
+            if kind is None:
+                text = f'because you are looking at "{title}"'
+            else:
+                text = f'because you {verb} "{title}"' if verb else f'because of "{title}"'
+            return wire.Why(name, text, id_of[item], title_of[item])
+
+        return reason
+
+    def _met(self, queries: Queries, items: Rows) -> dict[tuple[int, int], int]:
+        """(query, item) -> kind of the newest event of that history about it."""
+        history = queries.history
+        told = np.isin(history["item"], items)
+        rows = zip(
+            history.owner[told].tolist(), history["item"][told].tolist(), history["kind"][told].tolist(), strict=True
+        )
+        return {(query, item): kind for query, item, kind in rows}
+
+    def _titles(self, items: Rows) -> list[str | None]:
+        column = self.runtime.settings.serve.titles
+        if column not in self.catalog.names("item"):
+            return [None] * len(items)
+        return [str(title) or None for title in self.catalog.read("item", items, [column])[column]]
+
+    # items and users
+
+    def entity(self, entity: str, id: str) -> wire.Entity:
+        row = self._known(entity, id)
+        columns = self.catalog.read(entity, row, self.catalog.names(entity))
+        return wire.Entity(id, _fields({name: column[0] for name, column in columns.items()}))
+
+    def put(self, entity: str, id: str, fields: Mapping[str, wire.Field | None]) -> wire.Stored:
+        """Create or replace: facts that are not given are forgotten. Events that waited for an item take effect."""
+        name = wire.identifier(id, "")
+        old = self.catalog.names(entity)
+        created = int(self.catalog.rows(entity, [name])[0]) < 0
+        like = self.catalog.read(entity, np.zeros(1, np.int32), old)
+        values = {**dict.fromkeys(old), **{each: value for each, value in fields.items() if value is not None}}
+        columns = {each: wire.column(value, like.get(each), f"/fields/{each}") for each, value in values.items()}
+        self.catalog.put(entity, self.catalog.rows(entity, [name], create=True), columns)
+        if entity == "item":
+            self.runtime.arrived([name])
+        return wire.Stored(name, created)
+
+    def history(self, user_id: str, limit: int) -> wire.History:
+        """The newest events of a person."""
+        recent = self.runtime.state.lists("user", "recent", self._known("user", user_id)).last(limit)
+        names = self.catalog.ids("item", recent["item"])
+        rows = zip(
+            names,
+            self._titles(recent["item"]),
+            recent["kind"].tolist(),
+            recent["value"].tolist(),
+            recent["time"],
+            strict=True,
+        )
+        met = [
+            wire.Met(id, title, self.kinds.name(kind), value, wire.moment(time))
+            for id, title, kind, value, time in rows
+        ]
+        return wire.History(user_id, met[::-1])
+
+    def people(self, limit: int) -> wire.People:
+        """Different people: spread evenly from the longest history to the shortest."""
+        size = self.catalog.size("user")
+        some = np.unique(np.linspace(0, max(0, size - 1), min(size, LOOKED_AT)).astype(np.int32))
+        lists = self.runtime.state.lists("user", "recent", some)
+        order = np.argsort(-lists.length, kind="stable")
+        order = order[lists.length[order] > 0]
+        chosen = order[np.unique(np.linspace(0, max(0, len(order) - 1), min(limit, len(order))).astype(np.intp))]
+        picked = lists.take(chosen)
+        return wire.People(
+            [
+                wire.Person(id, int(length), wire.moment(picked["time"][end - 1]))
+                for id, length, end in zip(
+                    self.catalog.ids("user", some[chosen]), picked.length, picked.ptr[1:], strict=True
+                )
+            ]
+        )
+
+    def info(self) -> wire.Info:
+        runtime = self.runtime
+        return wire.Info(
+            runtime.settings.serve.titles,
+            list(self.catalog.names("item")),
+            sorted(runtime.release.pipelines),
+            sorted(self.kinds.table),
+            self.catalog.size("item"),
+            self.catalog.size("user"),
+            runtime.release.version or None,
+        )
+
+    def ready(self) -> wire.Ready:
+        reasons = ["shutting down"] if self.draining else []
+        if self.runtime.refused:
+            reasons.append(self.runtime.refused)
+        return wire.Ready(not self.draining, self.runtime.release.version or None, reasons)
+
+    def exposition(self) -> bytes:
+        """The metrics as text."""
+        return self.metrics.text(self.runtime.release, self.runtime.clock())
+
+    def _known(self, entity: str, id: str) -> Rows:
+        row = self.catalog.rows(entity, [wire.identifier(id, "")])
+        if row[0] < 0:
+            raise Refusal("not_found", f"there is no {entity} {id!r}", hint=f"make it with PUT /v1/{entity}s/{{id}}")
+        return row
+
+
+def _fields(facts: Mapping[str, Any]) -> dict[str, wire.Field]:
+    read = {name: wire.field(value) for name, value in facts.items()}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def _degradation(reply: Reply, items: Sequence[wire.Item], wanted: int) -> wire.Degradation:
+    failed = reply.trace.errors
+    stages = [f"{step.stage} {step.name}".strip() for step in failed]
+    reasons = [f"{step.stage} {step.name}: {step.error}" for step in failed]
+    level: Literal["none", "partial", "fallback"] = "partial" if failed else "none"
+    if reply.effort < 1:
+        level = "partial"
+        stages.append("recall")
+        reasons.append(f"sources were asked for {reply.effort:.0%} of their candidates to keep answers quick")
+    filled = sum(item.sources == ["fallback"] for item in items)
+    if filled:
+        level = "fallback"
+        stages.append("fallback")
+        reasons.append(f"{filled} places filled from the fallback list")
+    if not reply.release.version:
+        reasons.append("no release is published yet: run shortlist train, then shortlist publish")
+    return wire.Degradation(level, stages, reasons, wanted - len(items))

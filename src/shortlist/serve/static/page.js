@@ -1,0 +1,148 @@
+// The page of one person: history, list, reasons, and buttons whose events change the next list.
+// Everything that comes from data goes through textContent.
+
+const $ = (id) => document.getElementById(id);
+
+function made(tag, text, name) {
+  const element = document.createElement(tag);
+  if (text !== undefined) element.textContent = text;
+  if (name) element.className = name;
+  return element;
+}
+
+async function ask(path, body) {
+  const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const response = await fetch(path, options);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(`${answer.detail} (${answer.hint})`);
+  return answer;
+}
+
+const path = (id, rest) => `/v1/users/${encodeURIComponent(id)}${rest}`;
+let info = { titles: "title", kinds: [] };
+let person = "";
+let turn = 0; // answers of an earlier turn are thrown away
+let shown = [];
+
+async function history(id) {
+  if (!id) return [];
+  const response = await fetch(path(id, "/history?limit=30"));
+  return response.ok ? (await response.json()).events : []; // a person whom nobody knows has no history
+}
+
+function showHistory(events) {
+  const rows = events.map((event) => {
+    const row = made("li");
+    row.append(made("span", event.title || event.item_id));
+    const value = event.value === 1 ? "" : ` ${Number(event.value.toFixed(2))}`;
+    row.append(made("span", `${event.type}${value} · ${new Date(event.time).toLocaleDateString()}`, "when"));
+    return row;
+  });
+  $("history").replaceChildren(...(rows.length ? rows : [made("p", "Nothing yet: click something in the list.", "quiet")]));
+}
+
+function button(text, label, type, item) {
+  const element = made("button", text);
+  element.type = "button";
+  element.setAttribute("aria-label", `${label}: ${item.fields?.[info.titles] || item.id}`);
+  element.addEventListener("click", () => tell(type, item.id));
+  return element;
+}
+
+function showList(answer) {
+  const before = shown;
+  shown = answer.items.map((item) => item.id);
+  const rows = answer.items.map((item, at) => {
+    const row = made("li", undefined, before.length && before[at] !== item.id ? "moved" : "");
+    row.append(made("span", `${item.rank}. ${item.fields?.[info.titles] || item.id}`));
+    const why = [...new Set((item.why || []).map((each) => each.text))].slice(0, 3).join(" · ");
+    row.append(made("span", why, "why"));
+    const buttons = made("span", undefined, "do");
+    const likes = info.kinds.includes("like") ? "like" : "click";
+    buttons.append(button(likes, `I ${likes} it`, likes, item));
+    if (info.kinds.includes("hide")) buttons.append(button("hide", "not for me", "hide", item));
+    row.append(buttons);
+    return row;
+  });
+  $("list").replaceChildren(...rows);
+  const changed = shown.filter((id) => !before.includes(id)).length;
+  const release = answer.versions.release ? `release ${answer.versions.release}` : "no release yet";
+  const news = before.length ? ` · changed: ${changed} of ${shown.length}` : "";
+  $("status").textContent = rows.length
+    ? `${rows.length} items in ${answer.timing_ms.toFixed(1)} ms · ${release}${news}`
+    : "There is nothing to show: the catalogue holds no (further) items.";
+  $("lamp").textContent = answer.degradation.level === "none" ? "● as configured" : `● ${answer.degradation.reasons.join("; ")}`;
+  $("lamp").className = answer.degradation.level;
+  $("stages").replaceChildren(
+    ...(answer.trace || []).map((step) => {
+      const row = made("tr");
+      row.append(...[step.stage, step.error ? `${step.name}: ${step.error}` : step.name, step.rows_in, step.rows_out, step.ms.toFixed(2)].map((each) => made("td", each)));
+      return row;
+    }),
+  );
+}
+
+async function show() {
+  const mine = ++turn;
+  const body = { n: 20, explain: "full", fields: info.columns };
+  if (person) body.user_id = person;
+  const shell = JSON.stringify(body).replaceAll("'", "'\\''");
+  $("curl").textContent = `curl -s ${location.origin}/v1/recommend -H 'Content-Type: application/json' -d '${shell}'`;
+  try {
+    const [events, answer] = await Promise.all([history(person), ask("/v1/recommend", body)]);
+    if (mine !== turn) return;
+    showHistory(events);
+    showList(answer);
+  } catch (error) {
+    if (mine === turn) $("status").textContent = `That did not work: ${error.message}`;
+  }
+}
+
+async function tell(type, item) {
+  if (!person) {
+    person = `visitor-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
+    $("person").value = person;
+  }
+  try {
+    const { results } = await ask("/v1/events", { events: [{ user_id: person, item_id: item, type }] });
+    if (results[0].result === "rejected") throw new Error(results[0].message);
+    await show();
+  } catch (error) {
+    $("status").textContent = `That did not work: ${error.message}`;
+  }
+}
+
+function choose(id) {
+  person = id;
+  shown = [];
+  $("person").value = id;
+  window.history.replaceState(null, "", id ? `?user=${encodeURIComponent(id)}` : "/");
+  return show();
+}
+
+async function start() {
+  $("ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    choose($("person").value);
+  });
+  try {
+    const [about, { users }] = await Promise.all([ask("/v1/info"), ask("/v1/users?limit=8")]);
+    info = about;
+    info.columns = info.item_columns.includes(info.titles) ? [info.titles] : [];
+    $("about").textContent = `${info.items.toLocaleString()} items, ${info.users.toLocaleString()} people; choose one, or be somebody new.`;
+    $("people").replaceChildren(...users.map((user) => Object.assign(made("option"), { value: user.id })));
+    $("worth").replaceChildren(
+      ...users.map((user) => {
+        const element = made("button", `${user.id} · ${user.events} events`);
+        element.type = "button";
+        element.addEventListener("click", () => choose(user.id));
+        return element;
+      }),
+    );
+    await choose(new URLSearchParams(location.search).get("user") ?? users[0]?.id ?? "");
+  } catch (error) {
+    $("status").textContent = `That did not work: ${error.message}`;
+  }
+}
+
+start();
