@@ -162,14 +162,16 @@ class Dataset:
 
     @cached_property
     def ratings(self) -> csr_array:
-        """(U, I) float32: the last value each user gave each item, for kinds whose values are ratings."""
+        """(U, I) float32: the last value each user gave each item with an event of the kind "rate"."""
         from scipy.sparse import csr_array
 
-        pair = self.events.user.astype(np.int64) * self.n_items + self.events.item
+        rate = self.kinds.table.get("rate")
+        rated = self.events.take(self.events.kind == rate.code if rate else np.zeros(len(self), np.bool_))
+        pair = rated.user.astype(np.int64) * self.n_items + rated.item
         order = np.argsort(pair, kind="stable")
         last = order[np.concatenate((pair[order][1:] != pair[order][:-1], np.ones(min(1, len(order)), np.bool_)))]
         shape = (self.n_users, self.n_items)
-        return csr_array((self.events.value[last], (self.events.user[last], self.events.item[last])), shape=shape)
+        return csr_array((rated.value[last], (rated.user[last], rated.item[last])), shape=shape)
 
     @cached_property
     def sequences(self) -> Ragged:

@@ -4,7 +4,7 @@
         def make(self, world):
             return Popular().fit(world.data, seed=0)
 
-A class whose component holds stores also gives `stores`, by the name of the role, for the release round trip.
+A component that holds a store takes it from `self.stores(world)`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from shortlist import ops
 from shortlist.protocols import Explainer, Feature, Filter, Ranker, Recipe, Reranker, Scorer, Source
-from shortlist.testing.world import World, synthetic, tiny
+from shortlist.testing.world import World, stores, synthetic, tiny
 from shortlist.types import Candidates, Column, Mask, Positions, Queries, Ragged, Rows, Scores
 
 TOLERANCE = 1e-5  # matrix products round differently for other batch sizes
@@ -36,9 +36,9 @@ class Contract(ABC):
         """The world it is checked in."""
         return synthetic()
 
-    def stores(self, world: World) -> Mapping[str, object]:
-        """The stores a released component is loaded with."""
-        return {}
+    def stores(self, world: World) -> Mapping[str, Any]:
+        """The stores by role: `make` gives them to a component that needs some, a release is loaded with them."""
+        return stores(world)
 
     def _released(self, thing: object, world: World, folder: Path) -> Any:
         from shortlist.release import pack, unpack

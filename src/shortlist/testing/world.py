@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shortlist import ops
 from shortlist.dataset import DAY, DEFAULT_KINDS, Dataset
+from shortlist.stores import ROLES, open_stores
 from shortlist.types import HISTORY, Columns, Events, Mask, Queries, Ragged, Rows
 
 START = 1_600_000_000_000_000  # microseconds: the first day of every world
@@ -17,7 +20,7 @@ GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller")
 VIEW, RATE, HIDE = (DEFAULT_KINDS[name].code for name in ("view", "rate", "hide"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
     """A dataset and the truth behind it."""
 
@@ -130,6 +133,7 @@ def synthetic(users: int = 60, items: int = 90, events: int = 1_800, seed: int =
     return World(data, likes, np.full(users, -1, np.int32), successor)
 
 
+@cache
 def tiny(events: int) -> World:
     """The first `events` (0, 1, 2 ...) events of the synthetic world: the smallest thing a recipe may meet."""
     whole = synthetic()
@@ -137,6 +141,18 @@ def tiny(events: int) -> World:
     first = data.events.take(np.arange(events))
     cut = Dataset.of(first, data.n_users, data.n_items, users=data.users, items=data.items, now=data.now)
     return World(cut, whole.likes, whole.withheld, whole.successor)
+
+
+@cache
+def stores(world: World) -> Mapping[str, Any]:
+    """All four roles in memory, open until the program ends; the catalog holds the users "u0" ... and items "i0" ..."""
+    opened = open_stores(dict.fromkeys(ROLES, "memory:"))
+    data, catalog = world.data, opened.catalog
+    for entity, size, columns in (("user", data.n_users, data.users), ("item", data.n_items, data.items)):
+        rows = catalog.rows(entity, [f"{entity[0]}{row}" for row in range(size)], create=True)
+        if columns:
+            catalog.put(entity, rows, columns)
+    return {role: getattr(opened, role) for role in ROLES}
 
 
 def _skewed(chance: np.random.Generator, size: int) -> NDArray[np.float64]:
@@ -167,4 +183,4 @@ def _dataset(
     return Dataset.of(events, users, items, users=user_columns, items=item_columns)
 
 
-__all__ = ["World", "checkerboard", "synthetic", "tiny"]
+__all__ = ["World", "checkerboard", "stores", "synthetic", "tiny"]

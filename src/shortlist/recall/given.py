@@ -1,0 +1,51 @@
+"""A fixed list, best first, for everyone: what editors chose, what was computed elsewhere, the static fallback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shortlist import ops
+from shortlist.types import Candidates, Positions, Queries, Rows, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The first k items of the list that may be proposed. Popular and top-rated items are such lists, too."""
+
+    item: Rows  # (N,) no item twice
+    score: Scores  # (N,) falling
+
+    def recall(self, queries: Queries, k: int) -> Candidates:
+        query, position = first_permitted(self.item, queries, k, np.zeros(len(queries), np.intp))
+        return Candidates(query, self.item[position], {"score": self.score[position]})
+
+    @staticmethod
+    def ranked(score: Scores) -> Given:
+        """All items whose score (I,) is above -inf, best first, ties by item row."""
+        order = np.argsort(-score, kind="stable")
+        item = order[score[order] > -np.inf].astype(np.int32)
+        return Given(item, score[item].astype(np.float32))
+
+
+def first_permitted(item: Rows, queries: Queries, k: int, start: Positions) -> tuple[Rows, Positions]:
+    """Walk `item` (N,), where nothing occurs twice, from place `start` (B,) on, and stop after k permitted ones.
+
+    Returns (query, place in `item`), each (M,). A query costs k and the longest exclude list.
+    """
+    place = np.arange(len(item))
+    if len(queries.allowed):
+        place = np.flatnonzero(ops.gather(queries.allowed, item, True))
+        start = np.searchsorted(place, start)
+    width = min(len(place), k + int(queries.exclude.length.max(initial=0)))
+    open_ = start[:, None] + np.arange(width) < len(place)  # (B, width)
+    where = np.full(int(item.max(initial=-1)) + 1, -1, np.intp)
+    where[item[place]] = np.arange(len(place))
+    owner = queries.exclude.owner
+    column = ops.gather(where, queries.exclude["item"], -1) - start[owner]
+    inside = (column >= 0) & (column < width)
+    open_[owner[inside], column[inside]] = False
+    open_ &= np.cumsum(open_, axis=1) <= k
+    query, column = np.nonzero(open_)
+    return query.astype(np.int32), place[start[query] + column]
