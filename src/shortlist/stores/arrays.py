@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,6 +32,14 @@ def _unpacked(dtype: str, shape: list[int], data: Any) -> Column:
     if dtype == "object":
         return objects([tuple(value) if isinstance(value, list) else value for value in data])
     return np.frombuffer(data, dtype).reshape(shape)
+
+
+def save(path: Path, array: NDArray[Any]) -> None:
+    """Write a .npy file. `np.save` would report a full disk without saying that it is full."""
+    array = np.ascontiguousarray(array)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)
 
 
 def objects(values: list[Any]) -> NDArray[Any]:

@@ -232,9 +232,11 @@ def _end(sql: Any) -> int:
 
 
 def _tail(sql: Any, at: int) -> tuple[int, Events]:
-    """The events of the tail rows that end after `at`: (position of the first, events)."""
+    """The events of the tail from the row that holds position `at` on: (position of the first, events)."""
     rows = sql.execute(
-        "SELECT first, count, events, context FROM tail WHERE first + count > ? ORDER BY first", (at,)
+        "SELECT first, count, events, context FROM tail"
+        " WHERE first >= coalesce((SELECT max(first) FROM tail WHERE first <= ?), 0) ORDER BY first",
+        (at,),
     ).fetchall()
     if not rows:
         return _end(sql), Events.empty()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shortlist.errors import ConfigError, DataError, ShapeError, StoreError
-from shortlist.stores.arrays import Growing
+from shortlist.stores.arrays import Growing, save
 from shortlist.stores.database import Database, explained
 from shortlist.stores.lists import Lists
 from shortlist.types import Columns, Ragged, Rows, Scores, empty_history
@@ -38,8 +38,9 @@ class EmbeddedState:
             row = sql.execute("SELECT value FROM meta WHERE key = 'state.folder'").fetchone()
         self._folder = row[0] if row else ""
         database.sweep("state", [self._folder])
-        if self._folder:
-            self._load(database.folder / "state" / self._folder)
+        folder = database.folder / "state" / self._folder
+        if self._folder and folder.is_dir():  # without one, everything is folded from the start of the log
+            self._load(folder)
 
     def read(self, table: str, rows: Rows, names: Sequence[str]) -> Columns:
         rows = np.ascontiguousarray(rows, np.int32)
@@ -119,7 +120,7 @@ class EmbeddedState:
                 ],
             }
             for number, array in enumerate(files):
-                np.save(folder / f"{number}.npy", array, allow_pickle=False)
+                save(folder / f"{number}.npy", array)
             (folder / "state.json").write_text(json.dumps(contents))
         with self._database.write() as sql:
             sql.execute("INSERT OR REPLACE INTO meta VALUES ('state.folder', ?)", (name,))

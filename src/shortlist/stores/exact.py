@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shortlist import ops
 from shortlist.errors import DataError, NotFound, ShapeError
+from shortlist.stores.arrays import save
 from shortlist.stores.database import Database, explained
 from shortlist.types import Candidates, Rows, Scores, Vectors
 
@@ -49,10 +50,10 @@ class ExactIndex:
             with self._database.read() as sql:
                 row = sql.execute("SELECT value FROM meta WHERE key = 'index.folder'").fetchone()
             folder = str(int(row[0]) + 1 if row else 1)
-            with self._database.new(f"index/{folder}") as path, explained(path):
+            with self._database.new(f"index/{folder}") as path:
                 path.mkdir()
-                np.save(path / "row.npy", rows, allow_pickle=False)
-                np.save(path / "vector.npy", vectors, allow_pickle=False)
+                save(path / "row.npy", rows)
+                save(path / "vector.npy", vectors)
             with self._database.write() as sql:
                 sql.execute("INSERT OR REPLACE INTO meta VALUES ('index.folder', ?)", (folder,))
                 sql.execute("INSERT OR REPLACE INTO space VALUES (?, ?)", (space, folder))

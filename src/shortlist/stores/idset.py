@@ -75,9 +75,9 @@ def _sorted(key: Words, rest: Words) -> tuple[Words, Words]:
 def _first(key: Words, rest: Words) -> Mask:
     """True for the first of equal pairs."""
     mask = np.ones(len(key), np.bool_)
-    order = np.argsort(key, kind="stable")
-    if np.any(key[order][1:] == key[order][:-1]):
-        order = np.lexsort((rest, key))
+    ordered = np.sort(key)
+    if np.any(ordered[1:] == ordered[:-1]):  # seldom: repeats, or keys that collide
+        order = np.lexsort((rest, key))  # stable: the first of equals stays first
         same = (key[order][1:] == key[order][:-1]) & (rest[order][1:] == rest[order][:-1])
         mask[order[1:][same]] = False
     return mask

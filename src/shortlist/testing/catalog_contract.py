@@ -173,7 +173,7 @@ class CatalogContract(StoreContract):
             with pytest.raises(DataError):
                 catalog.put("item", rows[:1], {"price": np.array(["dear"])})
 
-    def test_threads_that_name_the_same_ids_get_the_sameat(self, tmp_path: Path) -> None:
+    def test_threads_that_name_the_same_ids_get_the_same_rows(self, tmp_path: Path) -> None:
         with self.open(tmp_path) as catalog:
             ids = [[f"{(n * 7 + i) % 60}" for i in range(40)] for n in range(6)]
             found = in_threads(6, lambda n: [catalog.rows("user", [id], create=True).item() for id in ids[n]])

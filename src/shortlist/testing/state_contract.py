@@ -90,7 +90,7 @@ class StateContract(StoreContract):
                 state.add("item", "n", at(0), np.ones(1, np.float32))
             assert state.read("item", at(0), ["n"])["n"].tolist() == [2.0**24 + 3]
 
-    def test_nothing_is_kept_for_unknownat(self, tmp_path: Path) -> None:
+    def test_nothing_is_kept_for_unknown_rows(self, tmp_path: Path) -> None:
         with self.open(tmp_path) as state:
             state.write("user", at(-1, 0), {"a": np.array([5.0, 6.0])})
             state.add("user", "n", at(-1), np.ones(1, np.float32))
