@@ -78,16 +78,37 @@ def rank_within(query: Rows, score: Scores, queries: int) -> NDArray[np.float32]
     return rank
 
 
-def zscore_within(query: Rows, score: Scores, queries: int) -> Scores:
-    """(N,) score minus its segment's mean over its standard deviation, NaN ignored and kept; 0 where all are equal."""
+def _segments(query: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Start and length of each segment that has rows, of which there is at least one."""
+    start = np.concatenate(([0], np.flatnonzero(query[1:] != query[:-1]) + 1))
+    return start, np.diff(np.append(start, len(query)))
+
+
+def zscore_within(query: Rows, score: Scores) -> Scores:
+    """(..., N) score minus its segment's mean over its standard deviation, NaN kept; 0 where all are equal."""
+    if not len(query):
+        return score
+    start, length = _segments(query)
     known = ~np.isnan(score)
-    value = np.where(known, score, 0).astype(np.float64)
-    count = np.maximum(np.bincount(query, known, queries), 1)
-    mean = np.bincount(query, value, queries) / count
-    gap = np.where(known, value - mean[query], 0)
-    spread = np.sqrt(np.bincount(query, gap * gap, queries) / count)
-    scaled = gap / np.where(spread > 1e-12, spread, 1)[query]
-    return np.where(known, scaled, np.nan).astype(np.float32)
+    value = np.where(known, score, np.float64(0))
+    count = np.maximum(np.add.reduceat(known, start, axis=-1, dtype=np.float64), 1)
+    value -= np.repeat(np.add.reduceat(value, start, axis=-1) / count, length, axis=-1)
+    value[~known] = 0
+    spread = np.sqrt(np.add.reduceat(value * value, start, axis=-1) / count)
+    value /= np.repeat(np.where(spread > 1e-12, spread, 1), length, axis=-1)
+    value[~known] = np.nan
+    return value.astype(np.float32)
+
+
+def fill_with_least(query: Rows, score: Scores) -> Scores:
+    """(..., N) NaN replaced by the least number of its segment, by 0 where the segment has none."""
+    gap = np.isnan(score)
+    if not gap.any():
+        return score
+    start, length = _segments(query)
+    least = np.minimum.reduceat(np.where(gap, np.float32(np.inf), score), start, axis=-1)
+    least[np.isinf(least)] = 0
+    return np.where(gap, np.repeat(least, length, axis=-1), score)
 
 
 def reciprocal_rank(

@@ -52,7 +52,7 @@ def test_rank_within_counts_from_one_and_keeps_nan(table):
 def test_zscore_has_mean_zero_and_unit_spread(table):
     table = [[value for value in row if value != -math.inf] for row in table]
     query, value = flat(table)
-    scaled = ops.zscore_within(query, value, len(table))
+    scaled = ops.zscore_within(query, value)
     for b in range(len(table)):
         mine = scaled[(query == b) & ~np.isnan(value)].astype(np.float64)
         if len(mine) > 1 and np.ptp(value[(query == b) & ~np.isnan(value)]) > 1e-3:

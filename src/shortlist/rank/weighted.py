@@ -1,0 +1,156 @@
+"""A weighted sum of what every source thinks, the weights learned directly on the measure that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shortlist import ops
+from shortlist.errors import ConfigError
+from shortlist.types import Candidates, Columns, Queries, Ragged, Rows, Scores
+
+PAIRS = 3_000_000  # pairs (taken row, other row) looked at while learning; of more, whole queries are drawn
+STEPS = (-0.5, -0.25, -0.1, 0.1, 0.25, 0.5)  # of the largest weight
+FINEST = 0.2  # the last factor on STEPS
+ROUNDS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ZBlend:
+    """Learns `ZBlendModel` by coordinate ascent on NDCG (Metzler and Croft 2007), starting from the best single source.
+
+    On what it learns from it is therefore no worse than the best single source. Where a feature gives `score.NAME` (see
+    features.scores), it takes the place of column NAME, so that each source judges every candidate.
+    """
+
+    columns: tuple[str, ...] = ()  # sources to blend; empty = all
+    depth: int = 20  # places of the list that count; more than are shown, because that is less noisy
+
+    def learn(self, found: Candidates, label: Scores, *, seed: int) -> ZBlendModel:
+        names = self.columns or _judges(found.columns)
+        opinion = _opinions(found, names)
+        pairs = _Pairs.of(np.concatenate((opinion, _bent(opinion))), found.query, label > 0, self.depth, seed)
+        weight = _ascend(pairs, _best_single(pairs, len(names)))
+        return ZBlendModel(tuple(names), weight[: len(names)], weight[len(names) :])
+
+
+@dataclass(frozen=True, slots=True)
+class ZBlendModel:
+    """Sum over the sources of weight · z + bend · max(z, 0)², z the source's score in standard deviations of its query.
+
+    A source that knows nothing of a row thinks as little of it as of its worst row; one that is absent says nothing.
+    """
+
+    columns: tuple[str, ...]
+    weight: Scores  # (C,)
+    bend: Scores  # (C,) how much more (or less) the very best of a source count
+
+    def score(self, queries: Queries, found: Candidates) -> Scores:
+        opinion = _opinions(found, self.columns)
+        said = self.weight[:, None] * opinion + self.bend[:, None] * _bent(opinion)
+        score = np.zeros(len(found), np.float32)
+        for each in said:  # in order: np.sum would round one row differently from many
+            score += each
+        return score
+
+
+def _judges(columns: Columns) -> tuple[str, ...]:
+    completed = [name.removeprefix("score.") for name in columns if name.startswith("score.")]
+    names = tuple(dict.fromkeys([*ops.source_columns(columns), *completed]))
+    if not names:
+        raise ConfigError("the candidates carry no column of a source to blend", where="rank.weighted")
+    return names
+
+
+def _opinions(found: Candidates, names: Sequence[str]) -> Scores:
+    """(C, N) z-scores of each source, its gaps filled with its least of that query; 0 where it says nothing at all."""
+    silent = np.full(len(found), np.nan, np.float32)
+    raw = [found.columns.get(f"score.{name}", found.columns.get(name, silent)) for name in names]
+    return ops.fill_with_least(found.query, ops.zscore_within(found.query, np.stack(raw)))
+
+
+def _bent(opinion: Scores) -> Scores:
+    high: Scores = np.square(np.maximum(opinion, 0))
+    return high
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Every taken row against every other row of its query: enough to know its rank under any weights."""
+
+    ahead: Scores  # (2C, P) by how much the other row exceeds the taken one, for each input
+    beaten: Scores  # (P,) the other row comes first when its score exceeds the taken one's by more than this
+    start: NDArray[np.intp]  # (T,) first pair of each taken row
+    gain: NDArray[np.float64]  # (T, W) share of the whole when the row's rank is 0, 1 ...; the last is 0
+
+    @staticmethod
+    def of(value: Scores, query: Rows, taken: NDArray[np.bool_], depth: int, seed: int) -> _Pairs:
+        queries = int(query[-1]) + 1 if len(query) else 0
+        segments = Ragged(ops.pointers(query, queries), {"row": np.arange(len(query))})
+        right = np.flatnonzero(taken)
+        right = right[np.isin(query[right], _drawn(segments.length, query[right], seed))]
+        lists = segments.take(query[right])
+        lists = lists.where(lists["row"] != right[lists.owner])
+        right, lists = right[lists.length > 0], lists.take(np.flatnonzero(lists.length > 0))
+        other, own = lists["row"], right[lists.owner]
+        ahead = np.stack([each[other] - each[own] for each in value])
+        # of equal scores the earlier row comes first: the comparison is then with the number just below 0
+        beaten = np.where(other < own, np.nextafter(np.float32(0), np.float32(-1)), np.float32(0))
+        discount = np.append(1 / np.log2(np.arange(depth) + 2), 0)
+        count = np.bincount(query[right], minlength=queries)[query[right]]
+        ideal = np.cumsum(discount)[np.minimum(count, depth) - 1] * len(np.unique(query[right]))
+        return _Pairs(ahead, beaten, lists.ptr[:-1], discount / ideal[:, None])
+
+    def ndcg(self, score: Scores) -> float:
+        """Mean NDCG when the other rows lead by `score` (P,)."""
+        if not len(self.start):
+            return 0.0
+        rank = np.add.reduceat(score > self.beaten, self.start, dtype=np.int64)
+        return float(self.gain[np.arange(len(rank)), np.minimum(rank, self.gain.shape[1] - 1)].sum())
+
+
+def _drawn(length: NDArray[np.int64], query: Rows, seed: int) -> Rows:
+    """The queries to learn from: all that `query` (one entry a taken row) names, or as many as PAIRS allows."""
+    names, count = np.unique(query, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    fits = np.cumsum((length[names] * count)[order]) <= PAIRS
+    fits[:1] = True
+    return names if fits.all() else np.sort(names[order][fits])
+
+
+def _best_single(pairs: _Pairs, sources: int) -> Scores:
+    weight = np.zeros(2 * sources, np.float32)
+    weight[int(np.argmax([pairs.ndcg(pairs.ahead[source]) for source in range(sources)]))] = 1
+    return weight
+
+
+def _ascend(pairs: _Pairs, weight: Scores) -> Scores:
+    """Change one weight at a time as long as the measure rises, in steps that become finer."""
+    lead = weight @ pairs.ahead
+    best, factor = pairs.ndcg(lead), 1.0
+    for _ in range(ROUNDS):
+        before = best
+        for each in range(len(weight)):
+            rest = lead - weight[each] * pairs.ahead[each]
+            best, weight[each] = _best_step(pairs, rest, each, weight, factor, best)
+            lead = rest + weight[each] * pairs.ahead[each]
+        if best - before < 1e-5:
+            if factor < FINEST:
+                break
+            factor /= 2
+    return np.asarray(weight / np.abs(weight).max(), np.float32)
+
+
+def _best_step(
+    pairs: _Pairs, rest: Scores, each: int, weight: Sequence[float] | Scores, factor: float, best: float
+) -> tuple[float, np.float32]:
+    reach = np.abs(weight).max() * factor
+    chosen = np.float32(weight[each])
+    for trial in (np.float32(0), *(np.float32(weight[each] + reach * step) for step in STEPS)):
+        reached = pairs.ndcg(rest + trial * pairs.ahead[each])
+        if reached > best:
+            best, chosen = reached, trial
+    return best, chosen
