@@ -1,0 +1,36 @@
+"""implicit 0.7.3, in our own environment."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from implicit.als import AlternatingLeastSquares
+from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, ItemItemRecommender, TFIDFRecommender
+from worker import SEED, Answer, Job, serve
+
+
+def als(job: Job, params: Mapping[str, Any]) -> Answer:
+    model = AlternatingLeastSquares(random_state=SEED, **params)
+    model.fit(job.train, show_progress=False)
+
+    def answer() -> np.ndarray:
+        vectors = [model.recalculate_user(job.user[block], job.history[block]) for block in job.blocks()]
+        user, item = np.concatenate(vectors), model.item_factors
+        return job.best(lambda block: user[block] @ item.T)
+
+    return answer
+
+
+def itemknn(job: Job, params: Mapping[str, Any]) -> Answer:
+    kinds = {"plain": ItemItemRecommender, "cosine": CosineRecommender, "tfidf": TFIDFRecommender}
+    weighting, neighbours = params["weighting"], params["neighbours"]
+    if weighting == "bm25":
+        model = BM25Recommender(K=neighbours, K1=params["k1"], B=params["b"])
+    else:
+        model = kinds[weighting](K=neighbours)
+    model.fit(job.train, show_progress=False)
+    return lambda: job.best(lambda block: (job.history[block] @ model.similarity).toarray())
+
+
+if __name__ == "__main__":
+    serve({"als": als, "itemknn": itemknn})

@@ -1,0 +1,215 @@
+"""How good the lists are, ours and our peers', on public data: `python -m benchmarks.quality SET --json OUT`.
+
+Every library gets the same train, the same questions and the same number of trials on validation; its lists are judged
+by our measures, person by person. Each algorithm is fitted in a process of its own. Settings that were found are kept
+in benchmarks/tuned/SET.json and used again unless `--tune` is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers.process import Answered, PeerFailed, Worker, write_job
+from benchmarks.rows import ROOT, Row, write
+from benchmarks.spaces import SPACES, Params, search
+from benchmarks.splits import SPLITS
+from shortlist.eval import baselines, offline
+from shortlist.eval.bootstrap import intervals
+from shortlist.eval.metrics import Values
+from shortlist.eval.offline import Background
+from shortlist.eval.protocol import Part, Split
+
+OWN = "shortlist"
+KS = (10, 20)
+MAIN = "ndcg@10"
+BESIDE = ("recall@10", "ndcg@20", "recall@20", "mrr@20", "novelty@20", "serendipity@20", "diversity@20")
+TOGETHER = ("coverage@20", "gini@20")
+TRIALS = 12
+TUNED_ON = 3000  # validation questions at most: LensKit answers one at a time
+QUICK = 500  # questions, with --quick
+FUSED = ("transitions", "ease-recent", "ease", "als", "itemknn-recent")
+
+
+@dataclass
+class Ground:
+    """One split of one set with its folders, and the lists' figures found so far."""
+
+    set: str
+    split: Split
+    valid: Part  # the validation questions that settings are chosen on
+    folder: Path
+    environments: Path
+    background: Background
+    rows: list[Row] = field(default_factory=list)
+    values: dict[tuple[str, str], Mapping[str, Values]] = field(default_factory=dict)  # by model and side
+
+    @staticmethod
+    def of(name: str, split: Split, folder: Path, environments: Path, quick: bool) -> Ground:
+        valid = _some(split.valid, QUICK if quick else TUNED_ON)
+        test = _some(split.test, QUICK) if quick else split.test
+        split = Split(split.name, split.train, valid, split.final, test)
+        write_job(folder / "valid", split.train, valid, KS[0])
+        write_job(folder / "test", split.final, test, max(KS))
+        return Ground(name, split, valid, folder, environments, Background.of(split.final, test, max(KS)))
+
+    def add(self, model: str, side: str, answered: Answered, params: Mapping[str, Any], note: str) -> None:
+        """Judge what was shown; one row a measure."""
+        values, together = offline.measure(answered.shown, self.split.test, KS, self.background)
+        self.values[model, side] = values
+        cost = {"seconds": round(answered.seconds, 3), "peak_mb": round(answered.peak_mb, 1)}
+        for metric, each in intervals({name: values[name] for name in (MAIN, *BESIDE) if name in values}).items():
+            self._row(model, side, metric, each.value, each.low, each.high, params=params, note=note, **cost)
+        for metric in TOGETHER:
+            self._row(model, side, metric, together[metric], params=params, note=note, **cost)
+        say(f"{model:15} {side:15} {MAIN} {np.nanmean(values[MAIN]):.4f}, {answered.seconds:.1f} s")
+
+    def compare(self, model: str, other: tuple[str, str], note: str) -> None:
+        """A row for the paired difference of our `model` to `other` (model and side)."""
+        gap = self.values[model, OWN][MAIN] - self.values[other][MAIN]
+        name = other[1] if other[0] == model else other[0]
+        found = intervals({MAIN: gap})[MAIN]
+        self._row(model, OWN, f"{MAIN}-minus-{name}", found.value, found.low, found.high, note=note)
+        say(f"{model:15} minus {name:15} {found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) {note}")
+
+    def failed(self, model: str, side: str, error: Exception) -> None:
+        self._row(model, side, MAIN, float("nan"), note=f"failed: {error}"[:500])
+        say(f"{model:15} {side:15} failed: {error}")
+
+    def _row(
+        self, model: str, side: str, metric: str, value: float, low: float | None = None, high: float | None = None,
+        **more: Any,
+    ) -> None:  # fmt: skip
+        self.rows.append(Row(model, side, self.set, self.split.name, metric, value, low, high, **more))
+
+
+class Settings:
+    """The best settings on validation: those kept in a file, or found now by the search that everybody gets."""
+
+    def __init__(self, path: Path, trials: int, *, again: bool, keep: bool) -> None:
+        self.path, self.trials, self.again, self.keep = path, trials, again, keep
+        self.known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def of(self, ground: Ground, model: str, side: str) -> Params:
+        """Raises PeerFailed when no setting can be fitted."""
+        slot = self.known.setdefault(ground.split.name, {}).setdefault(model, {})
+        if side not in slot or self.again:
+            slot[side] = self._search(ground, model, side)
+            if self.keep:
+                self.path.parent.mkdir(exist_ok=True)
+                self.path.write_text(json.dumps(self.known, indent=1, sort_keys=True) + "\n")
+        return dict(slot[side]["params"])
+
+    def _search(self, ground: Ground, model: str, side: str) -> dict[str, Any]:
+        start = perf_counter()
+        with Worker(side, model, ground.folder / "valid", ground.environments) as worker:
+
+            def value(params: Params) -> float:
+                try:
+                    shown = worker.ask(params).shown
+                except PeerFailed as failed:
+                    if worker.ended:
+                        raise
+                    say(f"  {params}: {failed}")
+                    return float("-inf")
+                return float(np.mean(offline.measure(shown, ground.valid, KS[:1])[0][MAIN]))
+
+            trials = search(SPACES[model][side], self.trials, value)
+        best = trials[0]
+        if best.value == float("-inf"):
+            raise PeerFailed(f"{side} {model}: none of {len(trials)} settings could be fitted")
+        say(f"  {side} {model}: {best.params} {best.value:.4f} of {len(trials)}, {perf_counter() - start:.0f} s")
+        return {"params": best.params, MAIN: round(best.value, 5), "trials": len(trials)}
+
+
+def run(ground: Ground, settings: Settings, models: Sequence[str]) -> list[Row]:
+    """Fit, ask, judge and compare `models`, with chance and popularity beside."""
+    split, test = ground.split, ground.split.test
+    beside = {
+        "random": baselines.random(len(test.known)),
+        "popular": baselines.popular(split.final),
+        "recent": baselines.recent(split.final),
+    }
+    for name, system in beside.items():
+        ground.add(name, OWN, Answered(offline.ask(system, test, max(KS)), 0.0, 0.0), {}, "")
+    wanted = [name for name in SPACES if name in models or ("fused" in models and name in FUSED)]
+    for model in wanted:
+        for side in SPACES[model] if model in models else (OWN,):
+            try:
+                params = settings.of(ground, model, side)
+                with Worker(side, model, ground.folder / "test", ground.environments) as worker:
+                    ground.add(model, side, worker.ask(params), params, _note(model, side))
+            except PeerFailed as failed:
+                if side == OWN:
+                    raise
+                ground.failed(model, side, failed)
+        peers = [key for key in ground.values if key[0] == model and key[1] != OWN]
+        best = max(peers, key=lambda key: float(np.nanmean(ground.values[key][MAIN])), default=None)
+        for peer in peers:
+            ground.compare(model, peer, "the best peer" if peer == best else "")
+    if "fused" in models:
+        params = {name: settings.of(ground, name, OWN) for name in FUSED}
+        with Worker(OWN, "fused", ground.folder / "test", ground.environments) as worker:
+            answered = worker.ask({"valid": str(ground.folder / "valid"), "sources": params})
+        ground.add("fused", OWN, answered, params, "blend of the sources, weights learned on validation")
+        for source in FUSED:
+            ground.compare("fused", (source, OWN), "one of its sources")
+    return ground.rows
+
+
+def _note(model: str, side: str) -> str:
+    if (model, side) == ("userknn", "peer:irspack"):
+        return "neighbours of people as they were in train: it does not take a newer history"
+    if model.endswith("-recent"):
+        return "history weighted by recency"
+    return ""
+
+
+def _some(part: Part, count: int) -> Part:
+    if len(part) <= count:
+        return part
+    return part.take(np.sort(np.random.default_rng(5).choice(len(part), count, replace=False)))
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("set", choices=sorted(SPLITS))
+    parser.add_argument("--json", type=Path, metavar="OUT", help="file for the rows")
+    parser.add_argument("--split", action="append", help="leave-last, global or published; default: the set's first")
+    parser.add_argument("--only", default="", help="models, comma between them; default: all and fused")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} questions, two trials, nothing kept")
+    parser.add_argument("--tune", action="store_true", help="search for settings again")
+    parser.add_argument("--trials", type=int, default=TRIALS, help="settings tried of each (default %(default)s)")
+    parser.add_argument("--peers", type=Path, default=ROOT / ".benchmarks" / "peers", help="folder of environments")
+    given = parser.parse_args(words)
+    models = given.only.split(",") if given.only else [*SPACES, "fused"]
+    unknown = set(models) - {*SPACES, "fused"}
+    if unknown:
+        parser.error(f"unknown models {', '.join(sorted(unknown))}; there are: {', '.join([*SPACES, 'fused'])}")
+    path = ROOT / "benchmarks" / "tuned" / f"{given.set}.json"
+    settings = Settings(path, 2 if given.quick else given.trials, again=given.tune, keep=not given.quick)
+    rows: list[Row] = []
+    for name in given.split or list(SPLITS[given.set])[:1]:
+        with tempfile.TemporaryDirectory() as folder:
+            ground = Ground.of(given.set, SPLITS[given.set][name](), Path(folder), given.peers, given.quick)
+            rows += run(ground, settings, models)
+    if given.json:
+        write(given.json, "quality", given.set, rows)
+
+
+if __name__ == "__main__":
+    main()
