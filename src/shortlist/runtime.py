@@ -137,14 +137,14 @@ class Runtime:
         queries = Queries.of(user, history=history, context=context, exclude=exclude, time=now, seed=seed)
         return self._attribute(where).narrow(queries) if where else queries
 
-    def recommend(self, name: str, queries: Queries, k: int | None = None) -> Reply:
+    def recommend(self, name: str, queries: Queries, k: int | None = None, *, explain: bool = True) -> Reply:
         """Answer with pipeline `name`: at most k rows a query, by default the pipeline's limit. Raises NotFound,
         FilterFailed."""
         serving = self.release  # one release for the whole answer, whatever is swapped meanwhile
         pipeline = _named(serving, name)
         start, effort = perf_counter(), self.effort.share
         slate, trace = pipeline.recommend(queries, k or pipeline.limit, effort=effort)
-        because, explained = pipeline.because(queries, slate)
+        because, explained = pipeline.because(queries, slate) if explain else ({}, Trace())
         self.effort.record((perf_counter() - start) / max(1, len(queries)))
         return Reply(slate, trace, because, explained, serving, effort)
 

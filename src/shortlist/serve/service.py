@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
@@ -143,15 +144,16 @@ class Service:
             )
 
     def _answers(self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str]) -> list[wire.Recommendation]:
-        start = self.runtime.clock()
-        queries = self._queries(asks, request_ids, start)
-        reply = self.runtime.recommend(asks[0].scenario, queries, asks[0].n or None)
+        start = perf_counter()
+        queries = self._queries(asks, request_ids)
+        explain = any(ask.explain != "none" for ask in asks)
+        reply = self.runtime.recommend(asks[0].scenario, queries, asks[0].n or None, explain=explain)
         self.metrics.answered(asks[0].scenario, reply)
         lists = self._lists(asks, queries, reply)
         facts = reply.release.facts
         as_of = facts.get("last_event")
         versions = wire.Versions(reply.release.version or None, None if as_of is None else wire.moment(as_of))
-        took = (self.runtime.clock() - start) / 1000
+        took = round((perf_counter() - start) * 1000, 3)
         trace = reply.trace
         stages = [
             wire.Stage(
@@ -174,7 +176,8 @@ class Service:
             for ask, request_id, items in zip(asks, request_ids, lists, strict=True)
         ]
 
-    def _queries(self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str], now: int) -> Queries:
+    def _queries(self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str]) -> Queries:
+        now = self.runtime.clock()
         user = np.full(len(asks), -1, np.int32)
         named = [position for position, ask in enumerate(asks) if ask.user_id is not None]
         user[named] = self.catalog.rows("user", [str(asks[position].user_id) for position in named])
@@ -233,7 +236,7 @@ class Service:
             if ask.explain != "none":
                 item.why = [reasons(name, row) for name in item.sources]
             if ask.explain == "full":
-                item.scores = {name: given[name][row] for name in item.sources if name in given}
+                item.scores = {name: score for name in given if math.isfinite(score := given[name][row])}
             if ask.fields:
                 item.fields = _fields({name: facts[name][row] for name in ask.fields})
             places.append(item)
@@ -254,24 +257,20 @@ class Service:
             if item < 0:
                 return wire.Why(name, WORDS.get(name, f"found by {name}"))
             title = title_of[item] or id_of[item]
-            kind = met.get((query[row], item))
-            verb = None if kind is None else VERBS.get(self.kinds.name(kind))
-            if kind is None:
-                text = f'because you are looking at "{title}"'
-            else:
-                text = f'because you {verb} "{title}"' if verb else f'because of "{title}"'
-            return wire.Why(name, text, id_of[item], title_of[item])
+            return wire.Why(name, f'because {met.get((query[row], item), "of")} "{title}"', id_of[item], title_of[item])
 
         return reason
 
-    def _met(self, queries: Queries, items: Rows) -> dict[tuple[int, int], int]:
-        """(query, item) -> kind of the newest event of that history about it."""
-        history = queries.history
-        told = np.isin(history["item"], items)
-        rows = zip(
-            history.owner[told].tolist(), history["item"][told].tolist(), history["kind"][told].tolist(), strict=True
-        )
-        return {(query, item): kind for query, item, kind in rows}
+    def _met(self, queries: Queries, items: Rows) -> dict[tuple[int, int], str]:
+        """(query, item) -> what that person did with the item last, in words; what is in view goes before."""
+        words = {kind.code: f"you {VERBS[name]}" for name, kind in self.kinds.table.items() if name in VERBS}
+        met: dict[tuple[int, int], str] = {}
+        for lists, said in ((queries.history, words), (queries.context, None)):
+            told = lists.where(np.isin(lists["item"], items))
+            rows = zip(told.owner.tolist(), told["item"].tolist(), told["kind"].tolist(), strict=True)
+            for query, item, kind in rows:
+                met[query, item] = "you are looking at" if said is None else said.get(kind, "of")
+        return met
 
     def _titles(self, items: Rows) -> list[str | None]:
         column = self.runtime.settings.serve.titles

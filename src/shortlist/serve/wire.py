@@ -311,7 +311,7 @@ def field(value: Any) -> Field | None:
     """A value of a catalog column as JSON; None when there is none."""
     if isinstance(value, str | tuple):
         return (value if isinstance(value, str) else list(value)) or None
-    if isinstance(value, np.bool_):
+    if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, np.int64):
         return moment(int(value)).isoformat().replace("+00:00", "Z") if value >= 0 else None
