@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.peers.process import Answered, PeerFailed, Worker, write_job
 from benchmarks.rows import ROOT, Row, write
 from benchmarks.spaces import SPACES, Params, search
-from benchmarks.splits import SPLITS
+from benchmarks.splits import SPLITS, TIMED
 from shortlist.eval import baselines, offline
 from shortlist.eval.bootstrap import intervals
 from shortlist.eval.metrics import Values
@@ -37,7 +37,10 @@ TOGETHER = ("coverage@20", "gini@20")
 TRIALS = 12
 TUNED_ON = 3000  # validation questions at most: LensKit answers one at a time
 QUICK = 500  # questions, with --quick
+ORDERED = ("transitions", "ease-recent", "als-recent", "itemknn-recent")  # need to know what came first
+LARGE = 20_000  # items beyond which EASE is not run: it needs their square
 FUSED = ("transitions", "ease-recent", "ease", "als", "itemknn-recent")
+FUSED_UNORDERED = ("ease", "als", "itemknn", "userknn")
 
 
 @dataclass
@@ -134,6 +137,9 @@ class Settings:
 def run(ground: Ground, settings: Settings, models: Sequence[str]) -> list[Row]:
     """Fit, ask, judge and compare `models`, with chance and popularity beside."""
     split, test = ground.split, ground.split.test
+    possible = [name for name in SPACES if ground.set in TIMED or name not in ORDERED]
+    possible = [name for name in possible if len(test.known) <= LARGE or not name.startswith("ease")]
+    sources = [name for name in (FUSED if ground.set in TIMED else FUSED_UNORDERED) if name in possible]
     beside = {
         "random": baselines.random(len(test.known)),
         "popular": baselines.popular(split.final),
@@ -141,8 +147,9 @@ def run(ground: Ground, settings: Settings, models: Sequence[str]) -> list[Row]:
     }
     for name, system in beside.items():
         ground.add(name, OWN, Answered(offline.ask(system, test, max(KS)), 0.0, 0.0), {}, "")
-    wanted = [name for name in SPACES if name in models or ("fused" in models and name in FUSED)]
-    for model in wanted:
+    for model in possible:
+        if model not in models and not ("fused" in models and model in sources):
+            continue
         for side in SPACES[model] if model in models else (OWN,):
             try:
                 params = settings.of(ground, model, side)
@@ -157,11 +164,11 @@ def run(ground: Ground, settings: Settings, models: Sequence[str]) -> list[Row]:
         for peer in peers:
             ground.compare(model, peer, "the best peer" if peer == best else "")
     if "fused" in models:
-        params = {name: settings.of(ground, name, OWN) for name in FUSED}
+        params = {name: settings.of(ground, name, OWN) for name in sources}
         with Worker(OWN, "fused", ground.folder / "test", ground.environments) as worker:
             answered = worker.ask({"valid": str(ground.folder / "valid"), "sources": params})
         ground.add("fused", OWN, answered, params, "blend of the sources, weights learned on validation")
-        for source in FUSED:
+        for source in sources:
             ground.compare("fused", (source, OWN), "one of its sources")
     return ground.rows
 

@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.worker import SEED, Answer, loop
+from shortlist.batch.train import labelled
 from shortlist.dataset import Dataset
 from shortlist.eval import offline
 from shortlist.eval.protocol import Part
+from shortlist.features.scores import ModelScores
 from shortlist.models.als import Als
 from shortlist.models.ease import Ease
 from shortlist.models.itemknn import ItemKnn
 from shortlist.models.transitions import Transitions
 from shortlist.models.userknn import UserKnn
-from shortlist.protocols import Recipe, Source
+from shortlist.pipeline import Pipeline, Recall
+from shortlist.protocols import Recipe, Scorer, Source
+from shortlist.rank.weighted import ZBlend
 from shortlist.types import Events, Ragged
 
 RECIPES: Mapping[str, Callable[..., Recipe[Source]]] = {
@@ -29,6 +33,7 @@ RECIPES: Mapping[str, Callable[..., Recipe[Source]]] = {
     "transitions": Transitions,
     "userknn": UserKnn,
 }
+PROPOSED = 200  # items that each source of the fused pipeline proposes
 
 
 @dataclass(frozen=True)
@@ -69,5 +74,25 @@ def single(name: str) -> Callable[[Asked, Mapping[str, Any]], Answer]:
     return fit
 
 
+def pipeline(sources: Mapping[str, Source], scorer: Scorer | None = None) -> Pipeline:
+    """All sources; each judges every candidate."""
+    recalls = {name: Recall(each, PROPOSED) for name, each in sources.items()}
+    return Pipeline(recalls, features={"scores": ModelScores(sources)}, scorer=scorer)
+
+
+def fused(job: Asked, params: Mapping[str, Any]) -> Answer:
+    """Weights learned on the validation questions in the folder `valid`, then the same sources on this job's train."""
+    valid = Asked.read(Path(params["valid"]))
+    sources = {name: source(name, each, valid.train) for name, each in params["sources"].items()}
+    part = valid.part
+    found, label = labelled(pipeline(sources), part.queries, part.relevant.owner, part.relevant["item"])
+    scorer = ZBlend().learn(found, label, seed=SEED)
+    if not np.array_equal(valid.train.events.id, job.train.events.id):
+        sources = {name: source(name, each, job.train) for name, each in params["sources"].items()}
+    whole = pipeline(sources, scorer)
+    return lambda: offline.ask(lambda queries, k: whole.recommend(queries, k)[0], job.part, job.k)
+
+
 if __name__ == "__main__":
-    loop(single(sys.argv[1]), lambda: Asked.read(Path(sys.argv[2])))
+    name = sys.argv[1]
+    loop(fused if name == "fused" else single(name), lambda: Asked.read(Path(sys.argv[2])))
