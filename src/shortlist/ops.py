@@ -175,6 +175,19 @@ def cap_per_group(query: Rows, group: Ragged, k: int, cap: int, queries: int) ->
     return np.asarray(kept, np.intp)
 
 
+def followed_by(first: Positions, rest: Positions, query: Rows, k: int, queries: int) -> Positions:
+    """Within each query the rows of `first`, then those of `rest` that are not among them, at most k in all.
+
+    Both are positions into `query` (N,), grouped by query; so is the answer.
+    """
+    fresh = np.ones(len(query), np.bool_)
+    fresh[first] = False
+    both = np.concatenate((first, rest[fresh[rest]]))
+    both = both[np.argsort(query[both], kind="stable")]
+    start = pointers(query[both], queries)[:-1]
+    return both[np.arange(len(both)) - start[query[both]] < k]
+
+
 def contains(lists: Ragged, query: Rows, item: Rows) -> Mask:
     """(N,) true where `item` occurs in list `query` of `lists` (column "item")."""
     if not len(lists["item"]):

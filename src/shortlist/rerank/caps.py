@@ -1,0 +1,60 @@
+"""Not too much of one kind on a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from shortlist import ops
+from shortlist.derived import Derived, all_rows, kind_of, values_of
+from shortlist.errors import ConfigError
+from shortlist.protocols import Catalog
+from shortlist.types import Candidates, Positions, Queries, Ragged, Rows
+
+
+@dataclass(frozen=True)
+class Caps:
+    """The k best with at most `cap` of each value of a text or list column; an item of several values counts in each.
+
+    Where the rule leaves places empty they are refilled in score order without it: a full page is worth more than the
+    rule. Rows without a score come last and are not counted.
+    """
+
+    catalog: Catalog
+    column: str
+    cap: int = 2
+
+    def __post_init__(self) -> None:
+        if self.cap < 1:
+            raise ConfigError(f"cap is {self.cap}, but must be at least 1", where="rerank.caps")
+
+    def order(self, queries: Queries, found: Candidates, k: int) -> Positions:
+        score = found.columns["score"]
+        ranked = ops.topk(found.query, score, len(found), len(queries))
+        scored = ranked[~np.isnan(score[ranked])]
+        groups = self._of(found.item[scored])
+        kept = scored[ops.cap_per_group(found.query[scored], groups, k, self.cap, len(queries))]
+        return ops.followed_by(kept, ranked, found.query, k, len(queries))
+
+    def _of(self, item: Rows) -> Ragged:
+        """The groups of each item, none for an item that the catalog does not know."""
+        groups = self._groups()
+        known = (item >= 0) & (item < len(groups) - 1)
+        return groups.take(np.where(known, item, len(groups) - 1))
+
+    @cached_property
+    def _groups(self) -> Derived[Ragged]:
+        return Derived(self.catalog, self._read)
+
+    def _read(self) -> Ragged:
+        column = self.catalog.read("item", all_rows(self.catalog), [self.column])[self.column]
+        if kind_of(column) not in ("text", "list", ""):
+            raise ConfigError(
+                f"column {self.column!r} of the items is a {kind_of(column)}",
+                where="rerank.caps: column",
+                hint="name a text or list column",
+            )
+        groups = values_of(column)
+        return Ragged(np.append(groups.ptr, groups.ptr[-1]), groups.columns)  # one empty list for unknown items
