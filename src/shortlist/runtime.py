@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shortlist import release
 from shortlist.config import Builder, Settings
 from shortlist.data.held import release as release_held
-from shortlist.errors import ConfigError, NotFound, ReleaseError, ShortlistError
+from shortlist.errors import ConfigError, NotFound, ReleaseError
 from shortlist.filters.attribute import Attribute
 from shortlist.pipeline import Pipeline, Trace
 from shortlist.protocols import Feature, Filter
@@ -173,8 +173,8 @@ class Runtime:
             try:
                 loaded = release.load(root, version, self._by_role(), trust=self.settings.releases.trust)
                 _warm_up(loaded, self.clock())
-            except (ShortlistError, OSError, ValueError, TypeError) as error:
-                self.refused = f"release {version}: {error}"
+            except Exception as error:  # whatever a foreign class raises: what is served now goes on
+                self.refused = f"release {version}: {type(error).__name__}: {error}"
                 return False
             self.release, self.refused = loaded, ""
             gc.collect()

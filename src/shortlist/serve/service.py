@@ -220,11 +220,7 @@ class Service:
         sources = [name for name in reply.release.pipelines[asks[0].scenario].sources if name in slate.columns]
         given = {name: slate.columns[name].tolist() for name in sources}
         reasons = self._reasons(queries, reply)
-        names = sorted({name for ask in asks for name in ask.fields})
-        facts = {
-            name: column.tolist() if column.dtype != np.int64 else column
-            for name, column in self.catalog.read("item", slate.item, names).items()
-        }
+        facts = self.catalog.read("item", slate.item, sorted({name for ask in asks for name in ask.fields}))
         lists: list[list[wire.Item]] = [[] for _ in asks]
         fallback = slate.columns["fallback"].tolist()
         for row, query in enumerate(slate.query.tolist()):

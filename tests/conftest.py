@@ -1,0 +1,84 @@
+"""A tiny installation: the synthetic world, loaded, trained and published. Made once, copied for every test."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from shortlist import config, release
+from shortlist.batch.train import read_window, train
+from shortlist.config import Settings
+from shortlist.stores import ROLES, open_stores
+from shortlist.testing.world import synthetic
+
+EASE = {"use": "models.ease:Ease"}
+FILTERS = {"seen": {"use": "filters.seen:Seen"}, "available": {"use": "filters.available:Available"}}
+POPULAR = {"use": "recall.popular:Popular"}
+TABLES = {
+    "pipelines": {
+        "home": {
+            "limit": 10,
+            "sources": {
+                "next": {"use": "models.transitions:Transitions", "k": 40},
+                "ease": {**EASE, "k": 40},
+                "popular": {**POPULAR, "k": 20},
+                "fresh": {"use": "recall.fresh:Fresh", "k": 5},
+            },
+            "filters": FILTERS,
+            "fallback": POPULAR,
+        },
+        "similar": {
+            "sources": {"ease": {"use": "recall.similar:Similar", "source": EASE, "k": 40}},
+            "filters": {"available": FILTERS["available"]},
+            "fallback": POPULAR,
+        },
+    }
+}
+
+
+def publish(settings: Settings, *, created: str = "2026-01-01T00:00:00") -> str:
+    """Train on everything in the stores and publish."""
+    with open_stores({role: settings.store_url(role) for role in ROLES}) as stores:
+        data = read_window(settings, stores.catalog, stores.log)
+        trained = train(settings, data, {role: getattr(stores, role) for role in ROLES})
+    settings.releases_path.mkdir(parents=True, exist_ok=True)
+    facts = {"created": created, "last_event": int(data.events.time[-1])}
+    version = release.save(settings.releases_path, trained.pipelines, facts)
+    release.publish(settings.releases_path, version)
+    return version
+
+
+@pytest.fixture(scope="session")
+def _loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("loaded")
+    settings, data = config.parse(TABLES, home=home), synthetic().data
+    with open_stores({role: settings.store_url(role) for role in ROLES}) as stores:
+        for entity, size, facts in (("user", data.n_users, data.users), ("item", data.n_items, data.items)):
+            rows = stores.catalog.rows(entity, [f"{entity[0]}{row}" for row in range(size)], create=True)
+            stores.catalog.put(entity, rows, facts)
+        stores.log.append(data.events)
+    return home
+
+
+@pytest.fixture(scope="session")
+def _published(_loaded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("published")
+    shutil.copytree(_loaded, home, dirs_exist_ok=True)
+    publish(config.parse(TABLES, home=home))
+    return home
+
+
+@pytest.fixture
+def untrained(_loaded: Path, tmp_path: Path) -> Settings:
+    """Users u0 ..., items i0 ..., their events; no release."""
+    shutil.copytree(_loaded, tmp_path / "home")
+    return config.parse(TABLES, home=tmp_path / "home")
+
+
+@pytest.fixture
+def installation(_published: Path, tmp_path: Path) -> Settings:
+    """The same with a published release of the pipelines "home" and "similar"."""
+    shutil.copytree(_published, tmp_path / "home")
+    return config.parse(TABLES, home=tmp_path / "home")
