@@ -6,7 +6,6 @@ Shapes: B questions, k places, I items. `shown` is (B, k) item rows, best first,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from shortlist import ops
 from shortlist.dataset import DAY
-from shortlist.types import Candidates, Mask, Ragged, Rows, Scores, Vectors
+from shortlist.types import Candidates, Mask, Ragged, Rows, Vectors
 
 Values: TypeAlias = NDArray[np.float64]  # (B,) one number per question, NaN = the question has none
 
@@ -130,11 +129,3 @@ def exposure(shown: Rows, items: Mask) -> dict[str, float]:
         "gini": float(((2 * np.arange(1, n + 1) - n - 1) * count).sum() / (n * total)),
         "entropy": float(-(share * np.log2(share)).sum()),
     }
-
-
-def rating_errors(predicted: Scores, actual: Scores, scale: tuple[float, float]) -> Mapping[str, float]:
-    """RMSE and MAE of `predicted` (N,), clipped to `scale`, against `actual` (N,). A missing prediction is an error."""
-    if np.isnan(predicted).any():
-        raise ValueError(f"rating_errors: {int(np.isnan(predicted).sum())} of {len(predicted)} predictions are NaN")
-    gap = np.clip(predicted.astype(np.float64), *scale) - actual
-    return {"rmse": float(np.sqrt(np.mean(gap * gap))), "mae": float(np.mean(np.abs(gap)))}

@@ -123,10 +123,3 @@ def test_gini_is_half_the_relative_mean_difference(items):
     naive = np.abs(np.subtract.outer(count, count)).mean() / (2 * count.mean())
     ours = metrics.exposure(np.array([items], np.int32), np.ones(7, np.bool_))["gini"]
     assert ours == pytest.approx(naive)
-
-
-def test_rating_errors_clip_and_refuse_gaps():
-    errors = metrics.rating_errors(np.array([9.0, 2.0], np.float32), np.array([4.0, 2.0], np.float32), (1, 5))
-    assert errors == {"rmse": pytest.approx(math.sqrt(0.5)), "mae": 0.5}
-    with pytest.raises(ValueError, match="1 of 2 predictions are NaN"):
-        metrics.rating_errors(np.array([np.nan, 1], np.float32), np.array([1, 1], np.float32), (1, 5))
