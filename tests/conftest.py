@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ TABLES = {
 }
 
 
-def publish(settings: Settings, *, created: str = "2026-01-01T00:00:00") -> str:
+def _publish(settings: Settings, created: str = "2026-01-01T00:00:00") -> str:
     """Train on everything in the stores and publish."""
     with open_stores({role: settings.store_url(role) for role in ROLES}) as stores:
         data = read_window(settings, stores.catalog, stores.log)
@@ -48,6 +49,12 @@ def publish(settings: Settings, *, created: str = "2026-01-01T00:00:00") -> str:
     version = release.save(settings.releases_path, trained.pipelines, facts)
     release.publish(settings.releases_path, version)
     return version
+
+
+@pytest.fixture(scope="session")
+def publish() -> Callable[..., str]:
+    """Trains on everything in the stores of some settings and publishes; the version."""
+    return _publish
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +73,7 @@ def _loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _published(_loaded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("published")
     shutil.copytree(_loaded, home, dirs_exist_ok=True)
-    publish(config.parse(TABLES, home=home))
+    _publish(config.parse(TABLES, home=home))
     return home
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -24,18 +23,6 @@ from shortlist.types import Candidates, Events, Mask, Queries, Ragged
 
 NOW = 1_700_000_000_000_000
 HIDE, LIKE, RATE = (DEFAULT_KINDS[name].code for name in ("hide", "like", "rate"))
-
-
-def _publish() -> Callable[..., str]:
-    spec = importlib.util.spec_from_file_location("installed", Path(__file__).parents[2] / "conftest.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Callable[..., str] = module.publish
-    return found
-
-
-publish = _publish()
 
 
 def opened(settings: Settings, *, read_only: bool = False) -> Runtime:
@@ -258,7 +245,7 @@ def test_without_a_release_the_newest_items_are_shown_and_promises_kept(untraine
         assert not seen & set(reply.slate.item.tolist())
 
 
-def test_a_published_release_is_swapped_in_once(untrained: Settings) -> None:
+def test_a_published_release_is_swapped_in_once(untrained: Settings, publish: Callable[[Settings], str]) -> None:
     version = publish(untrained)
     with opened(untrained) as runtime:
         assert runtime.release.version == version
