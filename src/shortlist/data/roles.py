@@ -29,6 +29,16 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "kind": ("event", "eventtype", "kind", "type", "action", "behavior", "behaviour", "btag"),
     "id": ("eventid",),
 }
+KIND_WORDS: Mapping[str, str] = {  # their word for a kind of event, without punctuation: ours
+    **dict.fromkeys(("view", "pv", "pageview", "detail", "watch", "seen"), "view"),
+    **dict.fromkeys(("click", "clk", "open"), "click"),
+    **dict.fromkeys(("rate", "rating"), "rate"),
+    **dict.fromkeys(("like", "fav", "favorite", "favourite", "bookmark", "wishlist", "collect"), "like"),
+    **dict.fromkeys(("cart", "addtocart", "basket"), "cart"),
+    **dict.fromkeys(("buy", "purchase", "order", "transaction", "sale", "checkout"), "buy"),
+    **dict.fromkeys(("hide", "dislike", "skip", "notinterested"), "hide"),
+    **dict.fromkeys(("shown", "impression", "show"), "shown"),
+}
 FACTS = frozenset(
     (
         "id",
