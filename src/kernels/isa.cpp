@@ -8,6 +8,6 @@
 #define JOIN(a, b) JOIN_(a, b)
 
 extern const Table JOIN(kernels_, SHORTLIST_ISA) = {
-    TEXT(SHORTLIST_ISA), LANES, TILE_USERS, top_of_matrix, pack,    top_of_product, top_of_product_direct, top_of_spread,
-    neighbours,          descend, solve,
+    TEXT(SHORTLIST_ISA), LANES,         BLOCK,      top_of_matrix, pack,  top_of_product,
+    top_of_product_direct, top_of_spread, neighbours, descend,       solve, gram,
 };

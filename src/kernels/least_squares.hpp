@@ -4,10 +4,22 @@
 
 #include "simd.hpp"
 #include "table.hpp"
+#include "tile.hpp"
 
 namespace {
 
-constexpr int GROUP = 4;  // rows of `other` whose loads are shared
+constexpr int GROUP = 8;  // rows of `other` worked on together: their latencies overlap
+
+// sum of scale[g] * y[g] at d, in two chains that do not wait for the result of the group before
+inline Vec blend(const float *scale, const float *const *y, int64_t d) {
+    Vec even = scale[0] * load(y[0] + d), odd = scale[1] * load(y[1] + d);
+#pragma GCC unroll 4
+    for (int g = 2; g < GROUP; g += 2) {
+        even += scale[g] * load(y[g] + d);
+        odd += scale[g + 1] * load(y[g + 1] + d);
+    }
+    return even + odd;
+}
 
 // out += sum over the row's entries of coefficient(entry, y . p) * y, each y read once from memory
 template <typename Coefficient>
@@ -17,22 +29,19 @@ inline void gather(const SolveJob &job, int64_t row, const float *p, float *out,
     for (; at + GROUP <= stop; at += GROUP) {
         const float *y[GROUP];
         Vec sums[GROUP] = {};
-        for (int g = 0; g < GROUP; ++g) {
-            y[g] = job.other + job.rows.index[at + g] * stride;
-            const int64_t ahead = smaller(at + g + 4 * GROUP, stop - 1);
-            __builtin_prefetch(job.other + job.rows.index[ahead] * stride);
-        }
+        float scale[GROUP];
+        for (int g = 0; g < GROUP; ++g) y[g] = job.other + job.rows.index[at + g] * stride;
         for (int64_t d = 0; d < stride; d += LANES) {
             const Vec x = load(p + d);
+#pragma GCC unroll 8
             for (int g = 0; g < GROUP; ++g) sums[g] += x * load(y[g] + d);
         }
-        float scale[GROUP];
-        for (int g = 0; g < GROUP; ++g) scale[g] = coefficient(at + g, sum(sums[g]));
-        for (int64_t d = 0; d < stride; d += LANES) {
-            Vec x = load(out + d);
-            for (int g = 0; g < GROUP; ++g) x += scale[g] * load(y[g] + d);
-            store(out + d, x);
-        }
+        for (int64_t next = at + GROUP; next < smaller(stop, at + 2 * GROUP); ++next)  // while this group is being summed
+            for (int64_t d = 0; d < stride; d += 16) __builtin_prefetch(job.other + job.rows.index[next] * stride + d);
+        sum4(sums, scale);
+        sum4(sums + 4, scale + 4);
+        for (int g = 0; g < GROUP; ++g) scale[g] = coefficient(at + g, scale[g]);
+        for (int64_t d = 0; d < stride; d += LANES) store(out + d, load(out + d) + blend(scale, y, d));
     }
     for (; at < stop; ++at) {
         const float *y = job.other + job.rows.index[at] * stride;
@@ -43,55 +52,88 @@ inline void gather(const SolveJob &job, int64_t row, const float *p, float *out,
     }
 }
 
-// out = gram p + reg p
-inline void damp(const SolveJob &job, float reg, const float *p, float *out) {
-    const int64_t stride = job.stride;
-    for (int64_t d = 0; d < stride; d += LANES) store(out + d, reg * load(p + d));
-    for (int64_t c = 0; c < stride; c += 4) {  // gram is symmetric: columns are rows
-        const float *column = job.gram + c * stride;
-        for (int64_t d = 0; d < stride; d += LANES)
-            store(out + d, load(out + d) + p[c] * load(column + d) + p[c + 1] * load(column + stride + d) +
-                               p[c + 2] * load(column + 2 * stride + d) + p[c + 3] * load(column + 3 * stride + d));
-    }
-}
-
-inline float square(const float *p, int64_t stride) {
+inline float dot(const float *a, const float *b, int64_t stride) {
     Vec sums = {};
-    for (int64_t d = 0; d < stride; d += LANES) sums += load(p + d) * load(p + d);
+    for (int64_t d = 0; d < stride; d += LANES) sums += load(a + d) * load(b + d);
     return sum(sums);
 }
 
-// Conjugate gradients from the present solution (Takacs, Pilaszy, Tikk 2011).
-void descend(const SolveJob &job, int64_t begin, int64_t end) {
-    const int64_t stride = job.stride;
-    Buffer<float> residual(stride), direction(stride), product(stride);
-    for (int64_t row = begin; row < end; ++row) {
-        float *x = job.x + row * stride;
-        if (job.rows.ptr[row] == job.rows.ptr[row + 1]) {
-            std::memset(x, 0, static_cast<size_t>(stride) * sizeof(float));
-            continue;
-        }
-        damp(job, job.reg[row], x, residual);
-        for (int64_t d = 0; d < stride; d += LANES) store(residual + d, -load(residual + d));
-        gather(job, row, x, residual, [&](int64_t at, float dot) { return job.target[at] - job.rows.value[at] * dot; });
-        std::memcpy(direction, residual, static_cast<size_t>(stride) * sizeof(float));
-        float error = square(residual, stride);
-        for (int step = 0; step < job.steps && error > 1e-20f; ++step) {
-            damp(job, job.reg[row], direction, product);
-            gather(job, row, direction, product, [&](int64_t at, float dot) { return job.rows.value[at] * dot; });
-            Vec sums = {};
-            for (int64_t d = 0; d < stride; d += LANES) sums += load(direction + d) * load(product + d);
-            const float length = error / sum(sums);
-            for (int64_t d = 0; d < stride; d += LANES) {
-                store(x + d, load(x + d) + length * load(direction + d));
-                store(residual + d, load(residual + d) - length * load(product + d));
+// a += scale * b
+inline void add(float *a, float scale, const float *b, int64_t stride) {
+    for (int64_t d = 0; d < stride; d += LANES) store(a + d, load(a + d) + scale * load(b + d));
+}
+
+// Conjugate gradients from the present solutions (Takacs, Pilaszy, Tikk 2011), TILE_USERS rows in step: they share the
+// product with the gram matrix, which costs more than all else where rows are short.
+class Descent {
+public:
+    explicit Descent(const SolveJob &job)
+        : job_(job), packed_(TILE_USERS * job.stride), x_(TILE_USERS * job.stride), residual_(TILE_USERS * job.stride),
+          direction_(TILE_USERS * job.stride), product_(TILE_USERS * job.stride) {}
+
+    void run(int64_t first, int rows) {
+        const int64_t stride = job_.stride;
+        const size_t bytes = static_cast<size_t>(rows * stride) * sizeof(float);
+        float error[TILE_USERS] = {};
+        std::memcpy(x_, job_.x + first * stride, bytes);
+        damp(first, rows, x_, residual_);
+        for (int r = 0; r < rows; ++r) {
+            float *x = x_ + r * stride, *residual = residual_ + r * stride;
+            for (int64_t d = 0; d < stride; d += LANES) store(residual + d, -load(residual + d));
+            gather(job_, first + r, x, residual,
+                   [&](int64_t at, float score) { return job_.target[at] - job_.rows.value[at] * score; });
+            error[r] = dot(residual, residual, stride);
+            if (job_.rows.ptr[first + r] == job_.rows.ptr[first + r + 1]) {
+                std::memset(x, 0, static_cast<size_t>(stride) * sizeof(float));
+                error[r] = 0;
             }
-            const float next = square(residual, stride);
-            const float keep = next / error;
-            for (int64_t d = 0; d < stride; d += LANES) store(direction + d, load(residual + d) + keep * load(direction + d));
-            error = next;
+        }
+        std::memcpy(direction_, residual_, bytes);
+        for (int step = 0; step < job_.steps; ++step) {
+            damp(first, rows, direction_, product_);
+            for (int r = 0; r < rows; ++r)
+                if (error[r] > 1e-20f) error[r] = descend(first + r, r * stride, error[r]);
+        }
+        std::memcpy(job_.x + first * stride, x_, bytes);
+    }
+
+private:
+    // out = gram p + reg p for each row
+    void damp(int64_t first, int rows, const float *p, float *out) {
+        const int64_t stride = job_.stride;
+        for (int r = 0; r < rows; ++r)
+            for (int64_t d = 0; d < stride; ++d) packed_[d * TILE_USERS + r] = p[r * stride + d];
+        for (int64_t d = 0; d < stride; d += PANEL) {
+            Tile tile;
+            tile.multiply(packed_, job_.panel + d * stride, stride);
+            for (int r = 0; r < rows; ++r)
+                for (int half = 0; half < 2 && d + half * LANES < stride; ++half) {
+                    const int64_t at = r * stride + d + half * LANES;
+                    store(out + at, tile.at[r][half] + job_.reg[first + r] * load(p + at));
+                }
         }
     }
+
+    float descend(int64_t row, int64_t at, float error) {
+        const int64_t stride = job_.stride;
+        float *direction = direction_ + at, *product = product_ + at, *residual = residual_ + at;
+        gather(job_, row, direction, product, [&](int64_t entry, float score) { return job_.rows.value[entry] * score; });
+        const float length = error / dot(direction, product, stride);
+        add(x_ + at, length, direction, stride);
+        add(residual, -length, product, stride);
+        const float next = dot(residual, residual, stride);
+        const Vec keep = splat(next / error);
+        for (int64_t d = 0; d < stride; d += LANES) store(direction + d, load(residual + d) + keep * load(direction + d));
+        return next;
+    }
+
+    const SolveJob &job_;
+    Buffer<float> packed_, x_, residual_, direction_, product_;
+};
+
+void descend(const SolveJob &job, int64_t begin, int64_t end) {
+    Descent descent(job);
+    for (int64_t first = begin; first < end; first += TILE_USERS) descent.run(first, static_cast<int>(smaller(TILE_USERS, end - first)));
 }
 
 // Cholesky factor of the lower triangle of `a` (n, n), in place, then a x = b, in place in b.
@@ -132,34 +174,42 @@ void solve(const SolveJob &job, int64_t begin, int64_t end) {
         if (start == stop) continue;
         std::memcpy(a, job.gram, static_cast<size_t>(n * n) * sizeof(float));
         for (int64_t d = 0; d < n; ++d) a[d * n + d] += job.reg[row];
-        int64_t at = start;
-        for (; at + GROUP <= stop; at += GROUP) {
+        for (int64_t at = start; at < stop; at += GROUP) {
             const float *y[GROUP];
-            const float *weight = job.rows.value + at, *target = job.target + at;
-            for (int g = 0; g < GROUP; ++g) y[g] = job.other + job.rows.index[at + g] * n;
-            for (int64_t i = 0; i < n; ++i) {
-                float scale[GROUP];
-                for (int g = 0; g < GROUP; ++g) {
-                    scale[g] = weight[g] * y[g][i];
-                    x[i] += target[g] * y[g][i];
-                }
-                for (int64_t d = 0; d <= i; d += LANES) {  // the lower triangle, rounded up to whole vectors
-                    Vec sums = load(a + i * n + d);
-                    for (int g = 0; g < GROUP; ++g) sums += scale[g] * load(y[g] + d);
-                    store(a + i * n + d, sums);
+            float scale[GROUP], weight[GROUP] = {}, target[GROUP] = {};  // beyond the row's end: weight 0
+            for (int g = 0; g < GROUP; ++g) {
+                const int64_t entry = smaller(at + g, stop - 1);
+                y[g] = job.other + job.rows.index[entry] * n;
+                if (at + g < stop) {
+                    weight[g] = job.rows.value[entry];
+                    target[g] = job.target[entry];
                 }
             }
-        }
-        for (; at < stop; ++at) {
-            const float *y = job.other + job.rows.index[at] * n;
+            for (int64_t d = 0; d < n; d += LANES) store(x + d, load(x + d) + blend(target, y, d));
             for (int64_t i = 0; i < n; ++i) {
-                x[i] += job.target[at] * y[i];
-                const float scale = job.rows.value[at] * y[i];
-                for (int64_t d = 0; d <= i; d += LANES) store(a + i * n + d, load(a + i * n + d) + scale * load(y + d));
+                for (int g = 0; g < GROUP; ++g) scale[g] = weight[g] * y[g][i];
+                for (int64_t d = 0; d <= i; d += LANES)  // the lower triangle, rounded up to whole vectors
+                    store(a + i * n + d, load(a + i * n + d) + blend(scale, y, d));
             }
         }
         cholesky(a, x, n);
     }
+}
+
+constexpr int BAND = 4;  // rows of the gram matrix that a thread works on
+
+// out[begin .. end) (rows of n) of y' y, begin and end multiples of BAND
+void gram(const float *y, int64_t count, int64_t n, float *out, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += BAND)
+        for (int64_t d = 0; d < n; d += LANES) {
+            Vec sums[BAND] = {};
+            for (int64_t row = 0; row < count; ++row) {
+                const Vec right = load(y + row * n + d);
+#pragma GCC unroll 4
+                for (int b = 0; b < BAND; ++b) sums[b] += y[row * n + i + b] * right;
+            }
+            for (int b = 0; b < BAND; ++b) store(out + (i + b) * n + d, sums[b]);
+        }
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "buffer.hpp"
 #include "table.hpp"
 
 namespace nb = nanobind;
@@ -77,42 +78,33 @@ template <typename Work> void in_parallel(int64_t count, int64_t grain, int thre
 }
 
 constexpr int64_t QUERY_GRAIN = 64;  // fewer queries than this are answered by the calling thread
+constexpr int64_t SWEEP_GRAIN = 48;  // a multiple of every tile
 
-template <typename T> Numpy<T> numpy(std::unique_ptr<std::vector<T>> data) {
+template <typename T> Numpy<T> numpy(std::unique_ptr<std::vector<T>> data, std::initializer_list<size_t> shape) {
     std::vector<T> *raw = data.release();
     nb::capsule owner(raw, [](void *p) noexcept { delete static_cast<std::vector<T> *>(p); });
-    return Numpy<T>(raw->data(), {raw->size()}, owner);
+    return Numpy<T>(raw->data(), shape, owner);
 }
 
 Csr csr(const Array<int64_t> &ptr, const Array<int32_t> &index, const Array<float> &value, int64_t width) {
     const int64_t count = static_cast<int64_t>(index.shape(0));
     check(ptr.shape(0) >= 1 && ptr(0) == 0 && ptr(ptr.shape(0) - 1) == count && value.shape(0) == index.shape(0),
           "ptr must run from 0 to the number of entries, and index and value must have one entry each");
-    for (size_t i = 1; i < ptr.shape(0); ++i) check(ptr(i - 1) <= ptr(i), "ptr must not fall");
-    if (width >= 0) {
-        const int32_t *at = index.data();
-        for (int64_t i = 0; i < count; ++i)
-            check(at[i] >= 0 && at[i] < width, "index " + std::to_string(at[i]) + " is out of range 0.." + std::to_string(width - 1));
+    check(std::is_sorted(ptr.data(), ptr.data() + ptr.shape(0)), "ptr must not fall");
+    if (width >= 0 && count) {
+        const auto [least, most] = std::minmax_element(index.data(), index.data() + count);
+        check(*least >= 0 && *most < width, "index runs from " + std::to_string(*least) + " to " + std::to_string(*most) +
+                                                ", but must stay inside 0.." + std::to_string(width - 1));
     }
     return {ptr.data(), index.data(), value.data()};
 }
 
-class SortedLists {
-public:
-    SortedLists(const Array<int64_t> &ptr, const Array<int32_t> &item, int64_t queries) : item_(item.data(), item.data() + item.shape(0)) {
-        check(static_cast<int64_t>(ptr.shape(0)) == queries + 1 && ptr(0) == 0 && ptr(queries) == static_cast<int64_t>(item.shape(0)),
-              "exclude_ptr must have one entry more than there are queries and run from 0 to the number of items");
-        for (int64_t q = 0; q < queries; ++q) {
-            check(ptr(q) <= ptr(q + 1), "exclude_ptr must not fall");
-            std::sort(item_.begin() + ptr(q), item_.begin() + ptr(q + 1));
-        }
-        lists = {ptr.data(), item_.data()};
-    }
-    Lists lists;
-
-private:
-    std::vector<int32_t> item_;
-};
+Lists excluded(const Array<int64_t> &ptr, const Array<int32_t> &item, int64_t queries) {
+    check(static_cast<int64_t>(ptr.shape(0)) == queries + 1 && ptr(0) == 0 && ptr(queries) == static_cast<int64_t>(item.shape(0)) &&
+              std::is_sorted(ptr.data(), ptr.data() + queries + 1),
+          "exclude_ptr must have one entry more than there are queries and rise from 0 to the number of items");
+    return {ptr.data(), item.data()};
+}
 
 struct Found {  // room for k slots a row
     Found(int64_t rows, int64_t k, int64_t width) : k(std::max<int64_t>(0, std::min(k, width))), count(rows) {
@@ -133,7 +125,7 @@ struct Found {  // room for k slots a row
                 (*item)[to] = from.item;
                 (*score)[to] = from.score;
             }
-        return nb::make_tuple(numpy(std::move(row)), numpy(std::move(item)), numpy(std::move(score)));
+        return nb::make_tuple(numpy(std::move(row), {total}), numpy(std::move(item), {total}), numpy(std::move(score), {total}));
     }
 
     int64_t k;
@@ -171,21 +163,24 @@ struct Packing {  // the allowed items by falling norm, see PackedItems
             const float x = norm[static_cast<size_t>(a)], y = norm[static_cast<size_t>(b)];
             return x > y || (x == y && a < b);
         });
+        place.assign(static_cast<size_t>(width), -1);
+        for (size_t at = 0; at < row.size(); ++at) place[static_cast<size_t>(row[at])] = static_cast<int32_t>(at);
         const int64_t columns = 2 * active->lanes;
         const int64_t panels = (static_cast<int64_t>(row.size()) + columns - 1) / columns;
         row.resize(static_cast<size_t>(panels * columns), -1);
-        panel.reset(new float[static_cast<size_t>(panels * columns * dim)]);
+        panel = std::make_unique<Buffer<float>>(panels * columns * dim);
         for (int64_t p = 0; p < panels; ++p) bound.push_back(norm[static_cast<size_t>(row[static_cast<size_t>(p * columns)])]);
+        float *to = *panel;
         in_parallel(panels, 64, threads, [&](int64_t begin, int64_t end) {
             for (int64_t p = begin; p < end; ++p)
-                active->pack(data, dim, row.data() + p * columns, columns, panel.get() + p * columns * dim);
+                active->pack(data, dim, row.data() + p * columns, columns, to + p * columns * dim);
         });
     }
-    PackedItems packed() const { return {panel.get(), row.data(), bound.data(), static_cast<int64_t>(bound.size())}; }
+    PackedItems packed() const { return {*panel, row.data(), place.data(), bound.data(), static_cast<int64_t>(bound.size())}; }
 
-    std::vector<int32_t> row;
+    std::vector<int32_t> row, place;
     std::vector<float> bound;
-    std::unique_ptr<float[]> panel;
+    std::unique_ptr<Buffer<float>> panel;
 };
 
 nb::tuple top_of_product(const Matrix<float> &users, const Matrix<float> &items, int64_t k, const Array<int64_t> &exclude_ptr,
@@ -196,16 +191,19 @@ nb::tuple top_of_product(const Matrix<float> &users, const Matrix<float> &items,
                                                            " dimensions and items " + std::to_string(dim) + ": they must be equal");
     Found found(rows, k, width);
     if (found.k && rows) {
-        const SortedLists exclude(exclude_ptr, exclude_item, rows);
+        const Lists exclude = excluded(exclude_ptr, exclude_item, rows);
         nb::gil_scoped_release release;
-        ProductJob job{users.data(), items.data(), dim, width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), exclude.lists, {}, found.top()};
+        ProductJob job{users.data(), items.data(), dim, width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), exclude, {}, found.top()};
         if (rows < DIRECT) {
+            std::vector<int32_t> sorted(exclude.item, exclude.item + exclude.ptr[rows]);
+            for (int64_t q = 0; q < rows; ++q) std::sort(sorted.begin() + exclude.ptr[q], sorted.begin() + exclude.ptr[q + 1]);
+            job.exclude.item = sorted.data();
             active->top_of_product_direct(job, 0, rows);
         } else {
             const int workers = rows < QUERY_GRAIN ? 1 : threads;
             const Packing packing(items, allowed, workers);
             job.packed = packing.packed();
-            in_parallel(rows, 8 * active->tile_users, workers,
+            in_parallel(rows, active->block, workers,
                         [&](int64_t begin, int64_t end) { active->top_of_product(job, begin, end); });
         }
     }
@@ -224,14 +222,13 @@ nb::tuple top_of_spread(const Array<int64_t> &query_ptr, const Array<int32_t> &q
         // the matrix belongs to a model and was checked when it was made: reading it all would cost more than the request
         check(ptr(height) == static_cast<int64_t>(index.shape(0)) && index.shape(0) == value.shape(0),
               "ptr must end with the number of entries, and index and value must have one entry each");
-        const SortedLists exclude(exclude_ptr, exclude_item, rows);
         const SpreadJob job{csr(query_ptr, query_row, query_weight, -1),
                             {ptr.data(), index.data(), value.data()},
                             height,
                             width,
                             allowed.data(),
                             static_cast<int64_t>(allowed.shape(0)),
-                            exclude.lists,
+                            excluded(exclude_ptr, exclude_item, rows),
                             found.top()};
         nb::gil_scoped_release release;
         in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->top_of_spread(job, begin, end); });
@@ -270,9 +267,29 @@ void least_squares(const MutableMatrix &x, const Matrix<float> &other, const Arr
           "ptr, reg and target must fit the rows of x and the entries of index");
     const Csr entries = csr(ptr, index, weight, others);
     nb::gil_scoped_release release;
-    const SolveJob job{entries, target.data(), other.data(), gram.data(), reg.data(), x.data(), dim, steps};
+    // a vector that straddles two cache lines is loaded at half the speed; a sweep pays for a copy, a request would not
+    Buffer<float> copy(steps ? others * dim : 0);
+    if (steps) std::copy(other.data(), other.data() + others * dim, static_cast<float *>(copy));
+    const float *y = steps ? copy : other.data();
+    const int64_t columns = 2 * active->lanes, panels = (dim + columns - 1) / columns;
+    Buffer<float> panel(panels * columns * dim);
+    std::vector<int32_t> row(static_cast<size_t>(panels * columns), -1);
+    std::iota(row.begin(), row.begin() + dim, 0);
+    for (int64_t p = 0; p < panels; ++p) active->pack(gram.data(), dim, row.data() + p * columns, columns, panel + p * columns * dim);
+    const SolveJob job{entries, target.data(), y, gram.data(), panel, reg.data(), x.data(), dim, steps};
     const auto kernel = steps ? active->descend : active->solve;
-    in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { kernel(job, begin, end); });
+    in_parallel(rows, SWEEP_GRAIN, threads, [&](int64_t begin, int64_t end) { kernel(job, begin, end); });
+}
+
+Numpy<float> gram(const Matrix<float> &vectors, int threads) {
+    const auto count = static_cast<int64_t>(vectors.shape(0)), dim = static_cast<int64_t>(vectors.shape(1));
+    check(dim % 16 == 0, std::to_string(dim) + " dimensions: pad with zeros to a multiple of 16");
+    auto out = std::make_unique<std::vector<float>>(static_cast<size_t>(dim * dim));
+    {
+        nb::gil_scoped_release release;
+        in_parallel(dim, 16, threads, [&](int64_t begin, int64_t end) { active->gram(vectors.data(), count, dim, out->data(), begin, end); });
+    }
+    return numpy(std::move(out), {static_cast<size_t>(dim), static_cast<size_t>(dim)});
 }
 
 std::vector<std::string> variants() {
@@ -304,6 +321,7 @@ NB_MODULE(_kernels, m) {
           "right_value"_a, "row_norm"_a, "column_norm"_a, "shrink"_a, "k"_a, "threads"_a = 0);
     m.def("least_squares", &least_squares, "x"_a.noconvert(), "other"_a, "ptr"_a, "index"_a, "weight"_a, "target"_a, "gram"_a,
           "reg"_a, "steps"_a, "threads"_a = 0);
+    m.def("gram", &gram, "vectors"_a, "threads"_a = 0);
     m.def("variants", &variants);
     m.def("use", &use, "name"_a);
 }

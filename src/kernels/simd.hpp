@@ -1,12 +1,12 @@
-// Vectors of floats as wide as the instruction set being compiled, and the buffer they work on.
+// Vectors of floats as wide as the instruction set being compiled.
 //
-// Everything is in an unnamed namespace, and nothing but these types goes into standard templates: the linker merges
-// equal weak symbols, and must never hand code compiled for AVX-512 to a machine without it.
+// Everything is in an unnamed namespace, and only types from here go into standard templates: the linker merges equal
+// weak symbols, and must never hand code compiled for AVX-512 to a machine without it.
 #pragma once
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <new>
+
+#include "buffer.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -48,6 +48,31 @@ inline float sum(Vec v) {
 #endif
 }
 
+// total[i] = sum(v[i]) of four vectors: shuffled together, cheaper than four sums.
+inline void sum4(const Vec *v, float *total) {
+#if defined(__x86_64__)
+#if defined(__AVX512F__)
+    const __m512 ab = _mm512_unpacklo_ps(v[0], v[1]) + _mm512_unpackhi_ps(v[0], v[1]);
+    const __m512 cd = _mm512_unpacklo_ps(v[2], v[3]) + _mm512_unpackhi_ps(v[2], v[3]);
+    const __m512d low = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+    const __m512d high = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+    const __m512 quarter = _mm512_castpd_ps(low) + _mm512_castpd_ps(high);
+    const __m256 half = _mm512_castps512_ps256(quarter) + _mm512_extractf32x8_ps(quarter, 1);
+    const __m128 all = _mm256_castps256_ps128(half) + _mm256_extractf128_ps(half, 1);
+#elif defined(__AVX2__)
+    const __m256 half = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
+    const __m128 all = _mm256_castps256_ps128(half) + _mm256_extractf128_ps(half, 1);
+#else
+    __m128 a = v[0], b = v[1], c = v[2], d = v[3];
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    const __m128 all = (a + b) + (c + d);
+#endif
+    _mm_storeu_ps(total, all);
+#else
+    for (int i = 0; i < 4; ++i) total[i] = sum(v[i]);
+#endif
+}
+
 // Bit i is set where v[i] >= least[i]; NaN never is.
 inline uint32_t at_least(Vec v, Vec least) {
 #if defined(__AVX512F__)
@@ -62,24 +87,5 @@ inline uint32_t at_least(Vec v, Vec least) {
     return mask;
 #endif
 }
-
-inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
-template <typename T> class Buffer {  // zeroed, aligned to a cache line
-public:
-    explicit Buffer(int64_t count) {
-        const size_t bytes = (static_cast<size_t>(count) * sizeof(T) / 64 + 1) * 64;
-        data_ = static_cast<T *>(std::aligned_alloc(64, bytes));
-        if (!data_) throw std::bad_alloc();
-        std::memset(static_cast<void *>(data_), 0, bytes);
-    }
-    ~Buffer() { std::free(data_); }
-    Buffer(const Buffer &) = delete;
-    Buffer &operator=(const Buffer &) = delete;
-    operator T *() { return data_; }
-
-private:
-    T *data_;
-};
 
 }  // namespace

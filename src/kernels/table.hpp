@@ -9,7 +9,7 @@ struct Csr {  // row r holds index[ptr[r] .. ptr[r + 1]) and value[...]
     const float *value;
 };
 
-struct Lists {  // sorted item rows per query
+struct Lists {  // item rows per query
     const int64_t *ptr;
     const int32_t *item;
 };
@@ -33,7 +33,8 @@ struct MatrixJob {  // k best of each row of a dense matrix
 
 struct PackedItems {  // allowed items by falling norm, in panels of `lanes * 2` columns: [panel][dimension][column]
     const float *panel;
-    const int32_t *item;  // (panels * width) catalog row, -1 = padding
+    const int32_t *item;  // (panels * columns) catalog row, -1 = padding
+    const int32_t *place;  // (width) where in `item` a catalog row stands, -1 = nowhere
     const float *bound;  // (panels) norm of the longest item in the panel
     int64_t panels;
 };
@@ -44,7 +45,7 @@ struct ProductJob {  // k best inner products of each query with the items
     int64_t dim, width;
     const bool *allowed;  // (allowed_size); rows beyond are allowed
     int64_t allowed_size;
-    Lists exclude;
+    Lists exclude;  // sorted for the direct kernel
     PackedItems packed;
     Top top;
 };
@@ -72,7 +73,8 @@ struct SolveJob {  // per row: (gram + sum weight y y' + reg I) x = sum target y
     Csr rows;  // value = weight
     const float *target;  // (nnz)
     const float *other;  // (others, stride): the factors y; `stride` is a multiple of 16
-    const float *gram;  // (stride, stride)
+    const float *gram;  // (stride, stride), used by the exact solution
+    const float *panel;  // the same packed, used by the descent
     const float *reg;  // (rows)
     float *x;  // (rows, stride): warm start in, solution out
     int64_t stride;
@@ -82,7 +84,7 @@ struct SolveJob {  // per row: (gram + sum weight y y' + reg I) x = sum target y
 struct Table {
     const char *name;
     int32_t lanes;
-    int32_t tile_users;
+    int32_t block;  // users that top_of_product works on together
     void (*top_of_matrix)(const MatrixJob &, int64_t begin, int64_t end);
     void (*pack)(const float *item, int64_t dim, const int32_t *row, int64_t columns, float *panel);
     void (*top_of_product)(const ProductJob &, int64_t begin, int64_t end);  // packed: for many queries
@@ -91,4 +93,5 @@ struct Table {
     void (*neighbours)(const NeighbourJob &, const int32_t *row, int64_t count);
     void (*descend)(const SolveJob &, int64_t begin, int64_t end);  // conjugate gradients
     void (*solve)(const SolveJob &, int64_t begin, int64_t end);  // Cholesky
+    void (*gram)(const float *y, int64_t count, int64_t n, float *out, int64_t begin, int64_t end);  // rows of y' y
 };

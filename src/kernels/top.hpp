@@ -6,6 +6,7 @@
 
 #include "simd.hpp"
 #include "table.hpp"
+#include "tile.hpp"
 
 namespace {
 
@@ -94,103 +95,108 @@ void top_of_matrix(const MatrixJob &job, int64_t begin, int64_t end) {
     }
 }
 
-constexpr int PANEL = 2 * LANES;
+constexpr int BLOCK = 8 * TILE_USERS;  // users that stay in cache while the panels stream by
 
-// One panel: columns are the items at `row` (-1 = padding), to be read dimension by dimension.
-void pack(const float *item, int64_t dim, const int32_t *row, int64_t columns, float *panel) {
-    for (int64_t column = 0; column < columns; ++column)
-        for (int64_t d = 0; d < dim; ++d) panel[d * columns + column] = row[column] < 0 ? 0 : item[row[column] * dim + d];
-}
-
-// Inner products of TILE_USERS users, packed [dimension][user], with one panel, all held in registers.
-struct Tile {
-    Vec at[TILE_USERS][2];
-
-    void multiply(const float *user, const float *panel, int64_t dim) {
-        Vec sum[TILE_USERS][2] = {};
-        for (int64_t d = 0; d < dim; ++d) {
-            const Vec low = load(panel), high = load(panel + LANES);
-#pragma GCC unroll 12
-            for (int u = 0; u < TILE_USERS; ++u) {
-                const Vec x = splat(user[u]);
-                sum[u][0] += x * low;
-                sum[u][1] += x * high;
-            }
-            panel += PANEL;
-            user += TILE_USERS;
-        }
-#pragma GCC unroll 12
-        for (int u = 0; u < TILE_USERS; ++u) {
-            at[u][0] = sum[u][0];
-            at[u][1] = sum[u][1];
-        }
+// One block of users against all panels.
+class ProductBlock {
+public:
+    explicit ProductBlock(const ProductJob &job)
+        : job_(job), user_(BLOCK * job.dim), norm_(BLOCK), least_(BLOCK), excluded_(BLOCK * job.packed.panels), best_(BLOCK) {
+        for (int u = 0; u < BLOCK; ++u) new (best_ + u) Best(job.top.k);
     }
-};
+    ~ProductBlock() {
+        for (int u = 0; u < BLOCK; ++u) best_[u].~Best();
+    }
 
-constexpr int BLOCK_TILES = 8;
-
-// A block of users stays in cache while the panels stream by. Panels come by falling norm, so a tile is done when none of
-// its users can find a longer product than the k-th they hold (Cauchy-Schwarz).
-void top_of_product(const ProductJob &job, int64_t begin, int64_t end) {
-    constexpr int BLOCK = BLOCK_TILES * TILE_USERS;
-    const int64_t dim = job.dim;
-    Buffer<float> packed(BLOCK * dim), norm(BLOCK);
-    Buffer<Best *> best(BLOCK);
-    for (int u = 0; u < BLOCK; ++u) best[u] = new Best(job.top.k);
-    for (int64_t first = begin; first < end; first += BLOCK) {
-        const int users = static_cast<int>(smaller(BLOCK, end - first));
+    void run(int64_t first, int users) {
+        pack_users(first, users);
+        mark(first, users, true);
         const int tiles = (users + TILE_USERS - 1) / TILE_USERS;
-        for (int u = 0; u < tiles * TILE_USERS; ++u) {
-            float *to = packed + (u / TILE_USERS) * TILE_USERS * dim + u % TILE_USERS;
+        bool done[BLOCK / TILE_USERS] = {};
+        int left = tiles;
+        for (int64_t panel = 0; panel < job_.packed.panels && left; ++panel)
+            for (int t = 0; t < tiles; ++t) {
+                if (done[t]) continue;
+                if (hopeless(t * TILE_USERS, job_.packed.bound[panel])) {
+                    done[t] = true;
+                    --left;
+                } else {
+                    meet(t * TILE_USERS, panel);
+                }
+            }
+        mark(first, users, false);
+        for (int u = 0; u < users; ++u) best_[u].finish(job_.top, first + u);
+    }
+
+private:
+    void pack_users(int64_t first, int users) {
+        for (int u = 0; u < (users + TILE_USERS - 1) / TILE_USERS * TILE_USERS; ++u) {
+            float *to = user_ + (u / TILE_USERS) * TILE_USERS * job_.dim + u % TILE_USERS;
             double square = 0;
-            for (int64_t d = 0; d < dim; ++d) {
-                const float x = u < users ? job.user[(first + u) * dim + d] : 0;
+            for (int64_t d = 0; d < job_.dim; ++d) {
+                const float x = u < users ? job_.user[(first + u) * job_.dim + d] : 0;
                 to[d * TILE_USERS] = x;
                 square += static_cast<double>(x) * x;
             }
-            norm[u] = static_cast<float>(std::sqrt(square)) * (1 + 1e-5f);  // room for rounding of the products
-            best[u]->start(square > 0 ? -FLT_MAX : INFINITY);  // a zero vector has no opinion
+            norm_[u] = static_cast<float>(std::sqrt(square)) * (1 + 1e-5f);  // room for rounding of the products
+            least_[u] = square > 0 ? -FLT_MAX : INFINITY;  // a vector of zeros has no opinion
+            best_[u].start(least_[u]);
         }
-        bool done[BLOCK_TILES] = {};
-        int left = tiles;
-        for (int64_t p = 0; p < job.packed.panels && left; ++p) {
-            const float *panel = job.packed.panel + p * PANEL * dim;
-            const int32_t *item = job.packed.item + p * PANEL;
-            for (int t = 0; t < tiles; ++t) {
-                if (done[t]) continue;
-                Best **holder = best + t * TILE_USERS;
-                bool hope = false;
-                for (int u = 0; u < TILE_USERS; ++u)
-                    hope |= norm[t * TILE_USERS + u] * job.packed.bound[p] >= holder[u]->threshold();
-                if (!hope) {
-                    done[t] = true;
-                    --left;
-                    continue;
-                }
-                Tile tile;
-                tile.multiply(packed + t * TILE_USERS * dim, panel, dim);
-                for (int u = 0; u < TILE_USERS; ++u) {
-                    Best &mine = *holder[u];
-                    const Vec least = splat(mine.threshold());
-                    uint32_t mask = at_least(tile.at[u][0], least) | at_least(tile.at[u][1], least) << LANES;
-                    if (!mask) continue;
-                    float score[PANEL];
-                    store(score, tile.at[u][0]);
-                    store(score + LANES, tile.at[u][1]);
-                    for (; mask; mask &= mask - 1) {
-                        const int at = __builtin_ctz(mask);
-                        if (score[at] < mine.threshold() || item[at] < 0) continue;
-                        if (!contains(job.exclude, first + t * TILE_USERS + u, item[at])) mine.push(score[at], item[at]);
-                    }
-                }
-            }
-        }
-        for (int u = 0; u < users; ++u) best[u]->finish(job.top, first + u);
     }
-    for (int u = 0; u < BLOCK; ++u) delete best[u];
+
+    // One word of flags per panel and user: an excluded item costs nothing when its score is looked at.
+    void mark(int64_t first, int users, bool value) {
+        for (int u = 0; u < users; ++u)
+            for (int64_t at = job_.exclude.ptr[first + u]; at < job_.exclude.ptr[first + u + 1]; ++at) {
+                const int32_t item = job_.exclude.item[at];
+                const int32_t place = item >= 0 && item < job_.width ? job_.packed.place[item] : -1;
+                if (place < 0) continue;
+                uint32_t &word = excluded_[place / PANEL * BLOCK + u];
+                word = value ? word | 1u << place % PANEL : 0;
+            }
+    }
+
+    // Cauchy-Schwarz: no product with this or a later panel can reach what any user of the tile holds already.
+    bool hopeless(int first, float bound) {
+        bool hope = false;
+        for (int u = first; u < first + TILE_USERS; ++u) hope |= norm_[u] * bound >= least_[u];
+        return !hope;
+    }
+
+    void meet(int first, int64_t panel) {
+        Tile tile;
+        tile.multiply(user_ + first * job_.dim, job_.packed.panel + panel * PANEL * job_.dim, job_.dim);
+        for (int u = 0; u < TILE_USERS; ++u) {
+            const Vec least = splat(least_[first + u]);
+            uint32_t mask = at_least(tile.at[u][0], least) | at_least(tile.at[u][1], least) << LANES;
+            if (mask) mask &= ~excluded_[panel * BLOCK + first + u];
+            if (!mask) continue;
+            float score[PANEL];
+            store(score, tile.at[u][0]);
+            store(score + LANES, tile.at[u][1]);
+            Best &best = best_[first + u];
+            const int32_t *item = job_.packed.item + panel * PANEL;
+            for (; mask; mask &= mask - 1) {
+                const int at = __builtin_ctz(mask);
+                if (item[at] >= 0) best.push(score[at], item[at]);
+            }
+            least_[first + u] = best.threshold();
+        }
+    }
+
+    const ProductJob &job_;
+    Buffer<float> user_, norm_, least_;  // user_: tiles of [dimension][user]
+    Buffer<uint32_t> excluded_;  // [panel][user]
+    Buffer<Best> best_;
+};
+
+// Panels come by falling norm, so that the thresholds rise early and a tile is done early.
+void top_of_product(const ProductJob &job, int64_t begin, int64_t end) {
+    ProductBlock block(job);
+    for (int64_t first = begin; first < end; first += BLOCK) block.run(first, static_cast<int>(smaller(BLOCK, end - first)));
 }
 
-inline float dot(const float *a, const float *b, int64_t dim) {
+inline float inner(const float *a, const float *b, int64_t dim) {
     Vec sums = {};
     int64_t d = 0;
     for (; d + LANES <= dim; d += LANES) sums += load(a + d) * load(b + d);
@@ -203,10 +209,10 @@ void top_of_product_direct(const ProductJob &job, int64_t begin, int64_t end) {
     Best best(job.top.k);
     for (int64_t query = begin; query < end; ++query) {
         const float *user = job.user + query * job.dim;
-        best.start(dot(user, user, job.dim) > 0 ? -FLT_MAX : INFINITY);
+        best.start(inner(user, user, job.dim) > 0 ? -FLT_MAX : INFINITY);
         for (int64_t item = 0; item < job.width; ++item) {
             if (!permits(job.allowed, job.allowed_size, item)) continue;
-            const float score = dot(user, job.item + item * job.dim, job.dim);
+            const float score = inner(user, job.item + item * job.dim, job.dim);
             if (score >= best.threshold() && !contains(job.exclude, query, static_cast<int32_t>(item)))
                 best.push(score, static_cast<int32_t>(item));
         }

@@ -84,6 +84,9 @@ def least_squares(
     present x. Rows without entries become 0.
     """
 
+def gram(vectors: Floats, threads: int = 0) -> Floats:
+    """(D, D) vectors' vectors, `vectors` (R, D), D a multiple of 16; the same for any number of threads."""
+
 def variants() -> list[str]:
     """The instruction sets this machine can run, the one in use last unless `use` was called."""
 

@@ -122,7 +122,9 @@ class AlsModel:
 
 
 def _gram(vectors: Vectors, unobserved: float) -> Vectors:
-    return np.float32(unobserved) * (vectors.T @ vectors)
+    from shortlist import _kernels
+
+    return np.float32(unobserved) * _kernels.gram(vectors)
 
 
 def _reg(reg: float, frequency: NDArray[np.float64], exponent: float) -> NDArray[np.float32]:

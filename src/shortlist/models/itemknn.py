@@ -15,7 +15,7 @@ from shortlist.types import Candidates, Queries, Ragged, Rows, Scores
 
 @dataclass(frozen=True, slots=True)
 class ItemKnn:
-    """Similarity x_i · x_j / (|x_i|^2a |x_j|^2(1-a) + shrink) of the weighted matrix's columns, a = `asymmetry`."""
+    """Similarity x_i · x_j / (|x_i|^2a |x_j|^2(1-a) + shrink) of weighted columns, a = `asymmetry`; BM25: x_i · x_j."""
 
     neighbours: int = 100  # kept for each item
     weighting: str = "cosine"  # cosine | tfidf | bm25
@@ -27,7 +27,8 @@ class ItemKnn:
         from shortlist import _kernels
 
         matrix = weighted(data.matrix, self.weighting)
-        norm = np.sqrt(matrix.power(2).sum(axis=0)).astype(np.float32)
+        length = np.sqrt(matrix.power(2).sum(axis=0)).astype(np.float32)
+        norm = np.ones_like(length) if self.weighting == "bm25" else length  # BM25 has its own way with long columns
         user, item = rows_of(matrix), rows_of(matrix.T.tocsr())
         row, column, score = _kernels.neighbours(
             item.ptr,
