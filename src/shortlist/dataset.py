@@ -25,13 +25,13 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhdw])")
 def duration(text: str) -> int:
     """Microseconds in "90s", "15m", "12h", "30d", "2w"; anything else, and nothing at all ("0d"), is a ConfigError."""
     match = _DURATION.fullmatch(text.strip())
-    length = round(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if not 0 < length < 2**62:
+    length = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 1 <= length < 2**62:
         raise ConfigError(
             f"{text!r} is not a length of time",
             hint="write a number and a unit, s, m, h, d or w, such as 90s, 12h, 30d",
         )
-    return length
+    return round(length)
 
 
 @dataclass(frozen=True, slots=True)
