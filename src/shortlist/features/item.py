@@ -16,7 +16,7 @@ from shortlist.types import Candidates, Columns, Events, Queries
 
 @dataclass(frozen=True)
 class ItemColumns:
-    """Columns `item.NAME` of float32 for number and flag columns (0, 1); NaN where there is no value or no such item."""
+    """Columns `item.NAME` of float32 for number and flag columns (0, 1); NaN where there is no value."""
 
     catalog: Catalog
     names: tuple[str, ...]

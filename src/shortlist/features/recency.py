@@ -1,4 +1,4 @@
-"""How long ago: the item's start, the person's last event, the last time they met this item; and the hour of the day."""
+"""How long ago: the item's start, the person's last event, their last meeting with this item; and the hour of day."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from shortlist.types import Candidates, Positions, Queries
 class Chain:
     """One reranker after another. Each is asked for k places and finds, as "score", the order made before it.
 
-    Rows that a step leaves out follow those it placed, so that a later step can draw on them. The promise of the last step
-    holds for the page: Mmr belongs first, ExploreSlots next, Caps last.
+    Rows that a step leaves out follow those it placed, so that a later step can draw on them. What the last step
+    promises holds for the page: Mmr belongs first, ExploreSlots next, Caps last.
     """
 
     steps: tuple[Reranker, ...]

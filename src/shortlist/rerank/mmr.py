@@ -67,6 +67,8 @@ class MmrModel:
 
     def order(self, queries: Queries, found: Candidates, k: int) -> Positions:
         best = ops.topk(found.query, found.columns["score"], max(k, self.pool), len(queries))
+        if not len(best):
+            return best
         ptr = ops.pointers(found.query[best], len(queries))
         order = best.copy()
         for start in range(0, len(queries), BLOCK):
@@ -74,7 +76,7 @@ class MmrModel:
             length = np.minimum(ptr[start + 1 : start + 1 + len(first)] - first, self.pool)
             place = first[:, None] + np.arange(self.pool)
             real = np.arange(self.pool) < length[:, None]
-            row = best[np.where(real, place, 0)] if len(best) else np.zeros(place.shape, np.intp)
+            row = best[np.where(real, place, 0)]
             picked = self._pick(found, row, real, min(k, int(length.max(initial=0))))
             taken = np.arange(picked.shape[1]) < length[:, None]
             order[place[:, : picked.shape[1]][taken]] = np.take_along_axis(row, picked, axis=1)[taken]

@@ -1,0 +1,24 @@
+"""Rankers and fusions keep the contracts."""
+
+import numpy as np
+
+from shortlist.rank.fuse import ReciprocalRank
+from shortlist.rank.weighted import ZBlend, ZBlendModel
+from shortlist.testing.contracts import RankerContract, ScorerContract, candidates
+from shortlist.testing.world import World
+
+
+class TestReciprocalRank(ScorerContract):
+    def make(self, world: World) -> ReciprocalRank:
+        return ReciprocalRank({"second": 0.5}, constant=20)
+
+
+class TestZBlend(RankerContract):
+    def make(self, world: World) -> ZBlend:
+        return ZBlend()
+
+
+class TestZBlendModel(ScorerContract):
+    def make(self, world: World) -> ZBlendModel:
+        found = candidates(world, world.queries())
+        return ZBlend().learn(found, (found.columns["second"] > 0.9).astype(np.float32), seed=0)
