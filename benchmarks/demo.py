@@ -29,7 +29,15 @@ def main() -> None:
     download = steps.pop("download", 0.0)
     rows = [Row(step, "shortlist", given.world, "", "seconds", seconds) for step, seconds in steps.items()]
     rows.append(
-        Row("demo", "shortlist", given.world, "", "seconds", total - download, note="start of the process to its first lists")
+        Row(
+            "demo",
+            "shortlist",
+            given.world,
+            "",
+            "seconds",
+            total - download,
+            note="start of the process to its first lists",
+        )
     )
     for row in rows:
         print(f"{row.model:<20} {row.value:7.1f} s")

@@ -15,7 +15,7 @@ import typer
 
 import shortlist
 from shortlist.cli import failures
-from shortlist.cli.app import app
+from shortlist.cli.app import command
 from shortlist.config import store_roles, use_path
 
 ROOT = Path(__file__).parents[1]
@@ -24,28 +24,33 @@ NOTE = "<!-- Written by scripts/reference.py from the code. -->"
 ROOMS = ("recall", "models", "filters", "features", "rank", "rerank")
 VERBS = ("fit", "learn", "recall", "keep", "columns", "score", "order")
 
+CLI = """\
+Data goes to standard output, talk to standard error; progress is shown on a terminal only. With `--json` a command
+prints one object on standard output, whose `schema` names its form and version; a failure is one object on standard error.
+`NO_COLOR` is honoured. Every option is also an environment variable: `SHORTLIST_SERVE_PORT=9000`."""
+CONFIG = """\
+One file, `shortlist.toml`; an empty one is valid. Order, last wins: defaults, the file, the environment
+(`SHORTLIST__SECTION__KEY=value`, TOML syntax or plain text), options. Unknown keys are errors with a suggestion.
+
+The annotated file at the root of the repository is the full text; this is its index."""
+COMPONENTS = """\
+Everything that `use` may name in `shortlist.toml`. Every other key beside `use` is a field of the class. Fields that
+are stores are filled by the loader."""
+
 
 def cli() -> str:
-    root = typer.main.get_command(app)
-    parts = [
-        f"{NOTE}\n\n# Command line\n\nData goes to standard output, talk to standard error; progress is shown on a terminal only. With "
-        "`--json` a command prints one object on standard output, whose `schema` names its form and version; a failure is one object "
-        "on standard error. `NO_COLOR` is honoured. Every option is also an environment variable: `SHORTLIST_SERVE_PORT=9000`.",
-        f"## Exit codes\n\n{(failures.__doc__ or '').split(chr(10), 2)[2].strip()}",
-    ]
-    for name, command in root.commands.items():
-        context = typer.Context(command, info_name=f"shortlist {name}", terminal_width=100, max_content_width=100)
-        parts.append(f"## shortlist {name}\n\n```text\n{command.get_help(context).rstrip()}\n```")
+    root = command()
+    exits = cleandoc(failures.__doc__ or "").partition("\n")[2].strip()
+    parts = [NOTE, "# Command line", CLI, f"## Exit codes\n\n{exits}"]
+    for name, each in root.commands.items():
+        context = typer.Context(each, info_name=f"shortlist {name}", terminal_width=100, max_content_width=100)
+        parts.append(f"## shortlist {name}\n\n```text\n{each.get_help(context).rstrip()}\n```")
     return "\n\n".join(parts) + "\n"
 
 
 def config() -> str:
     """The tables of shortlist.toml as pages: section, key, default, meaning."""
-    lines = [
-        f"{NOTE}\n\n# Configuration\n\nOne file, `shortlist.toml`; an empty one is valid. Order, last wins: defaults, the file, the environment "
-        "(`SHORTLIST__SECTION__KEY=value`, TOML syntax or plain text), flags. Unknown keys are errors with a suggestion.\n\n"
-        "The annotated file at the root of the repository is the full text; this is its index.",
-    ]
+    lines = [NOTE, "", "# Configuration", "", CONFIG]
     for line in (ROOT / "shortlist.toml").read_text("utf-8").splitlines():
         section = re.match(r"#?\[([\w.]+)\](?:\s*#\s*(.*))?", line)
         key = re.match(r"#?([a-z_]+) = (.+?)(?:\s{2,}# (.*))?$", line)
@@ -59,10 +64,7 @@ def config() -> str:
 
 
 def components() -> str:
-    parts = [
-        f"{NOTE}\n\n# Components\n\nEverything that `use` may name in `shortlist.toml`. Every other key beside `use` is a field of the class. Fields "
-        "that are stores are filled by the loader."
-    ]
+    parts = [NOTE, "# Components", COMPONENTS]
     for room in ROOMS:
         parts.append(f"## {room}")
         parts += [component(cls) for cls in classes(room)]
@@ -75,13 +77,23 @@ def classes(room: str) -> Iterator[type[Any]]:
     for each in sorted(pkgutil.iter_modules(package.__path__), key=lambda each: each.name):
         module = importlib.import_module(f"shortlist.{room}.{each.name}")
         for name, cls in vars(module).items():
-            if name.startswith("_") or not is_dataclass(cls) or not isinstance(cls, type) or cls.__module__ != module.__name__:
+            if (
+                name.startswith("_")
+                or not is_dataclass(cls)
+                or not isinstance(cls, type)
+                or cls.__module__ != module.__name__
+            ):
                 continue
-            if any(hasattr(cls, verb) for verb in VERBS) and (hasattr(cls, "fit") or hasattr(cls, "learn") or buildable(cls)):
+            if any(hasattr(cls, verb) for verb in VERBS) and (
+                hasattr(cls, "fit") or hasattr(cls, "learn") or buildable(cls)
+            ):
                 yield cls
 
 
 def buildable(cls: type[Any]) -> bool:
+    """True for a recipe, and for a stage that learned nothing."""
+    if hasattr(cls, "fit") or hasattr(cls, "learn"):
+        return True
     learned = ("Rows", "Scores", "Vectors", "NDArray", "Ragged", "Column", "Mask")
     return not any(word in str(each.type) for each in fields(cls) if each.init for word in learned)
 
@@ -90,7 +102,9 @@ def component(cls: type[Any]) -> str:
     text = cleandoc(cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")
     stores = store_roles(cls)
     given = [each for each in fields(cls) if each.init and each.name not in stores]
-    rows = "\n".join(f"| `{each.name}` | `{str(each.type).replace('|', chr(92) + '|')}` | {default(each)} |" for each in given)
+    rows = "\n".join(
+        f"| `{each.name}` | `{str(each.type).replace('|', chr(92) + '|')}` | {default(each)} |" for each in given
+    )
     table = f"\n\n| field | type | default |\n|---|---|---|\n{rows}" if rows else ""
     needs = f" Needs the {' and the '.join(stores.values())} store." if stores else ""
     return f"### `{use_path(cls)}`\n\n{text}{needs}{table}"

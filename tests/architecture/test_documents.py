@@ -76,7 +76,8 @@ def test_toml_blocks_are_configurations(place: str, code: str) -> None:
 def test_the_reference_is_that_of_the_code(page: str) -> None:
     path = ROOT / "scripts" / "reference.py"
     spec = importlib.util.spec_from_file_location("reference", path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     reference = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reference)
     written = (ROOT / "docs" / "reference" / page).read_text("utf-8")

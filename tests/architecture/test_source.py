@@ -63,7 +63,10 @@ def test_libraries_stay_in_their_rooms(file: Path) -> None:
 
 def test_only_declared_libraries_are_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    declared = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    declared = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
     known = {re.split(r"[\[<>=!~; ]", each)[0].lower().replace("-", "_") for each in declared}
     used = set().union(*(imported(file) for file in FILES)) - set(sys.stdlib_module_names) - {"shortlist"}
     assert used <= known, f"not in pyproject.toml: {used - known}"

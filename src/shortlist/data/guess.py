@@ -62,9 +62,12 @@ class Guess:
     ids: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))  # item ids seen, to compare sources with
 
 
-def guess(sources: Sequence[str | Path]) -> list[Guess]:
-    """A guess for each source, from its first rows. Raises DataError, NotFound, StoreError when unreadable."""
-    guesses = [_guess(str(source)) for source in sources]
+def guess(sources: Sequence[str | Path], entity: Entity | None = None) -> list[Guess]:
+    """A guess for each source, from its first rows; `entity` is what they all hold, None = guess that too.
+
+    Raises DataError, NotFound, StoreError when unreadable.
+    """
+    guesses = [_guess(str(source), entity) for source in sources]
     items = [each.ids for each in guesses if each.mapping.entity == "items" and each.whole]
     if not items:
         return guesses
@@ -80,7 +83,7 @@ def _compared(events: Guess, known: pl.Series) -> Guess:
     return replace(events, warnings=(*events.warnings, warning))
 
 
-def _guess(source: str) -> Guess:
+def _guess(source: str, entity: Entity | None) -> Guess:
     opened = open_source(source, Mapping())
     batch = next(opened.batches, None)
     if batch is None or not len(batch.line):
@@ -89,7 +92,7 @@ def _guess(source: str) -> Guess:
     if isinstance(opened.batches, Generator):
         opened.batches.close()
     frame, names = _named(batch.frame, opened, source)
-    return _Guesser(source, frame, names, opened, whole).guess()
+    return _Guesser(source, entity, frame, names, opened, whole).guess()
 
 
 def _named(frame: pl.DataFrame, opened: Source, source: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -105,6 +108,7 @@ def _named(frame: pl.DataFrame, opened: Source, source: str) -> tuple[pl.DataFra
 @dataclass
 class _Guesser:
     source: str
+    entity: Entity | None  # what it is said to hold, None when nobody says
     frame: pl.DataFrame
     known: tuple[str, ...]  # names of a known layout
     opened: Source
@@ -117,7 +121,7 @@ class _Guesser:
         self.missing = [""]
 
     def guess(self) -> Guess:
-        entity, sure = self._entity()
+        entity, sure = self._entity() if self.entity is None else (self.entity, 1.0)
         mapping = self._form(Mapping(source=self.source, entity=entity))
         mapping = self._events(mapping) if entity == "events" else self._facts(mapping)
         if sure < 0.6:

@@ -1,0 +1,3 @@
+from shortlist.cli import main
+
+main()

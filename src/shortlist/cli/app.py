@@ -1,0 +1,64 @@
+"""The commands and their names; `main` runs one and turns its failure into an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import typer
+
+from shortlist.cli import demo, evaluate, ingest, init, publish, recommend, serve, similar, train, version
+from shortlist.cli.failures import explain
+
+app = typer.Typer(
+    name="shortlist",
+    help="From millions of items to a short list for each person.\n\nExamples:\n\n\b\n  shortlist demo\n"
+    "  shortlist init events.csv && shortlist ingest && shortlist train\n  shortlist recommend 42",
+    epilog="Exit codes, environment and every option: docs/reference/cli.md",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    context_settings={
+        "help_option_names": ["--help", "-h"],
+        "auto_envvar_prefix": "SHORTLIST",
+        "max_content_width": 110,
+    },
+)
+app.command("demo", help=demo.HELP, short_help="Real films and people, trained and served.")(demo.demo)
+app.command("init", help=init.HELP, short_help="Guess the columns of your files, write shortlist.toml.")(init.init)
+app.command("ingest", help=ingest.HELP, short_help="Load events, items and users.")(ingest.ingest)
+app.command("train", help=train.HELP, short_help="Fit the models, write a release.")(train.train)
+app.command("evaluate", help=evaluate.HELP, short_help="Compare with popularity and chance.")(evaluate.evaluate)
+app.command("publish", help=publish.HELP, short_help="Make a release the one that is served.")(publish.publish)
+app.command("serve", help=serve.HELP, short_help="Answer over HTTP.")(serve.serve)
+app.command("recommend", help=recommend.HELP, short_help="One person's list, with reasons.")(recommend.recommend)
+app.command("similar", help=similar.HELP, short_help="Items like one item.")(similar.similar)
+app.command("version", help=version.HELP, short_help="Versions of Shortlist and what it stands on.")(version.version)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        command()(given, prog_name="shortlist")
+    except Exception as error:
+        failure = explain(error)
+        failure.write(json="--json" in given)
+        sys.exit(failure.exit_code)
+
+
+def command() -> Any:
+    """The commands as one object. Every option can be set in the environment, which help texts do not repeat."""
+    root: Any = typer.main.get_command(app)
+    for each in (root, *root.commands.values()):
+        for parameter in each.params:
+            parameter.show_envvar = False
+    return root
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    sys.exit(143)

@@ -1,0 +1,83 @@
+"""`shortlist init`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shortlist.cli.options import Json, Quiet, described
+from shortlist.cli.screen import Screen
+
+HELP = described(
+    """
+    shortlist init events.csv
+    shortlist init ratings.dat movies.dat users.dat
+    shortlist init clicks.parquet items.jsonl --out shop/shortlist.toml
+    """,
+    """
+    Look at the first rows of your files, guess which hold events, items or users and what each column means, show the
+    guesses with sample values, and write them down as a commented shortlist.toml, to be read and corrected.
+    """,
+)
+
+
+def init(
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files or SQL URLs.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the configuration goes.")] = Path("shortlist.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    from msgspec import to_builtins
+
+    from shortlist.cli.failures import Conflict
+    from shortlist.data.guess import guess
+    from shortlist.data.render import render_toml
+
+    screen = Screen(json=json, quiet=quiet)
+    if out.exists() and not force:
+        raise Conflict(
+            "there is a configuration already",
+            where=str(out),
+            hint="choose another --out, or write over it with --force",
+        )
+    guesses = guess(files)
+    for each in guesses:
+        looked = f"{each.rows:,} rows" if each.whole else f"the first {each.rows:,} rows"
+        screen.text(f"{each.mapping.source}: {each.mapping.entity}, by {looked}{', ' + each.form if each.form else ''}")
+        screen.table(
+            ("column", "taken for", "type", "sure", "samples"),
+            [
+                (
+                    column.name,
+                    column.role or "(not loaded)",
+                    column.type,
+                    f"{column.confidence:.0%}",
+                    _few(column.samples),
+                )
+                for column in each.columns
+            ],
+        )
+        for warning in each.warnings:
+            screen.text(f"  ! {warning}")
+        screen.text("")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(render_toml(guesses, out.parent), "utf-8")
+    screen.text(f"written: {out}")
+    found = [
+        {
+            "mapping": to_builtins(each.mapping),
+            "columns": to_builtins(each.columns),
+            "rows": each.rows,
+            "warnings": each.warnings,
+        }
+        for each in guesses
+    ]
+    screen.result("init", {"written": str(out), "sources": found})
+    where = "" if out == Path("shortlist.toml") else f" --config {out}"
+    screen.next(f"read {out}, then: shortlist ingest{where}")
+
+
+def _few(samples: tuple[str, ...]) -> str:
+    """Samples that fit on a line."""
+    return " · ".join(each if len(each) <= 24 else f"{each[:23]}…" for each in samples)

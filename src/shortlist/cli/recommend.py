@@ -1,0 +1,55 @@
+"""`shortlist recommend`."""
+
+from typing import Annotated
+
+import typer
+
+from shortlist.cli.options import HERE, Config, Count, Json, Quiet, described
+from shortlist.cli.screen import Screen
+
+HELP = described(
+    """
+    shortlist recommend 42
+    shortlist recommend 42 -n 5 --trace
+    shortlist recommend 42 --where "year >= 1990 and 'Drama' in genres"
+    shortlist recommend 42 --at 1998-03-01T00:00:00Z --json
+    """,
+    """
+    The list of one person from the published release, with a reason for each item. Works beside a running server.
+    Somebody unknown gets the list of a newcomer.
+    """,
+)
+
+
+def recommend(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The id as it was ingested.")],
+    count: Count = 10,
+    pipeline: Annotated[str, typer.Option(metavar="NAME", help="Which pipeline answers.")] = "home",
+    where: Annotated[str, typer.Option(metavar="CONDITION", help="A condition on item columns.")] = "",
+    at: Annotated[str, typer.Option(metavar="TIME", help="With the history up to then (ISO 8601, UTC).")] = "",
+    trace: Annotated[bool, typer.Option("--trace", help="What each stage did and how long it took.")] = False,
+    config: Config = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    from shortlist.cli.answers import asked, show, titles
+    from shortlist.config import load
+    from shortlist.serve.problems import Refusal
+    from shortlist.serve.wire import RecommendRequest
+
+    screen = Screen(json=json, quiet=quiet)
+    with asked(load(config), at) as service:
+        ask = RecommendRequest(
+            user_id=user,
+            scenario=pipeline,
+            n=count,
+            filter=where,
+            explain="full" if trace else "short",
+            fields=titles(service),
+        )
+        (answer,) = service.recommend([ask], ["command-line"], [""])
+        if isinstance(answer, Refusal):
+            raise answer
+        if service.catalog.rows("user", [user])[0] < 0:
+            screen.say(f"{user!r} is unknown: this is what a newcomer gets")
+        show(screen, "recommend", answer, trace=trace)
