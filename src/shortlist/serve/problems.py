@@ -107,5 +107,6 @@ def refusal(error: Exception) -> Refusal:
 
 
 def pointer(path: str) -> str:
-    """A JSON pointer from msgspec's path: `$.requests[0].user_id` -> `/requests/0/user_id`."""
-    return "".join(f"/{part}" for part in re.findall(r"[^.\[\]$]+", path))
+    """A JSON pointer from msgspec's path: `$.requests[0].user_id` -> `/requests/0/user_id`. It stops at a
+    mapping, whose keys msgspec does not name."""
+    return "".join(f"/{part}" for part in re.findall(r"[^.\[\]$]+", path.partition("[...]")[0]))

@@ -258,11 +258,11 @@ class Service:
         return reason
 
     def _met(self, queries: Queries, items: Rows) -> dict[tuple[int, int], str]:
-        """(query, item) -> what that person did with the item last, in words; what is in view goes before."""
+        """(query, item) -> what that person liked about the item last, in words; what is in view goes before."""
         words = {kind.code: f"you {VERBS[name]}" for name, kind in self.kinds.table.items() if name in VERBS}
         met: dict[tuple[int, int], str] = {}
         for lists, said in ((queries.history, words), (queries.context, None)):
-            told = lists.where(np.isin(lists["item"], items))
+            told = lists.where(np.isin(lists["item"], items) & (lists["weight"] > 0))
             rows = zip(told.owner.tolist(), told["item"].tolist(), told["kind"].tolist(), strict=True)
             for query, item, kind in rows:
                 met[query, item] = "you are looking at" if said is None else said.get(kind, "of")
