@@ -11,14 +11,15 @@ from scipy.sparse import csr_array
 from shortlist import ops
 from shortlist.dataset import Dataset
 from shortlist.errors import ConfigError
-from shortlist.types import Candidates, Queries, Rows, Scores, Vectors
+from shortlist.types import Candidates, Queries, Ragged, Rows, Scores, Vectors
 
 BLOCK = 512  # rows of the item-item matrix worked on at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Ease:
-    """The best single source below about 20,000 items. Needs 4 I² bytes (1.6 GB at 20,000 items), time grows as I³."""
+    """The best single source below about 20,000 items. For S items that somebody liked it takes 4 S² bytes (1.6 GB at
+    20,000) and time that grows as S³; items that nobody liked cost nothing."""
 
     reg: float = 500.0  # ridge; larger trusts popular pairs more
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
@@ -26,54 +27,64 @@ class Ease:
     def fit(self, data: Dataset, *, seed: int) -> EaseModel:
         if not self.reg > 0:
             raise ConfigError(f"reg is {self.reg}, but must be greater than 0", where="models.ease")
-        weight = _gram(data.matrix)
-        seen = weight.diagonal() > 0
+        item = np.unique(data.matrix.indices).astype(np.int32)
+        place = np.full(data.n_items, -1, np.int32)
+        place[item] = np.arange(len(item), dtype=np.int32)
+        weight = _gram(data.matrix[:, item])
         weight[np.diag_indices_from(weight)] += self.reg
         _invert(weight)
         weight /= -weight.diagonal()  # column j predicts item j
         np.fill_diagonal(weight, 0)
-        weight[:, ~seen] = np.nan
-        return EaseModel(weight, self.half_life)
+        return EaseModel(weight, item, place, self.half_life)
 
 
 @dataclass(frozen=True, slots=True)
 class EaseModel:
     """Adds up the rows of what a person likes."""
 
-    weight: Vectors  # (I, I) row: liked item, column: predicted item; a column is NaN when nobody ever liked that item
+    weight: Vectors  # (S, S) row: liked item, column: predicted item, both by their place in `item`
+    item: Rows  # (S,) the items that somebody liked, ascending
+    place: Rows  # (I,) where each item is in `item`, -1 = nobody liked it
     half_life: float
 
     def recall(self, queries: Queries, k: int) -> Candidates:
-        """The k best of all items for every query that likes something known; a score may be negative."""
+        """The k best of all items that anybody liked, for every query with a history; a score may be negative."""
         asking, score = self._predict(queries)
-        ops.forbid(score, queries.exclude.take(asking), queries.allowed)
+        allowed = ops.gather(queries.allowed, self.item, True) if len(queries.allowed) else queries.allowed
+        ops.forbid(score, self._placed(queries.exclude.take(asking)), allowed)
         found = ops.top_of_matrix(score, k)
-        return Candidates(asking[found.query].astype(np.int32), found.item, found.columns)
+        return Candidates(asking[found.query], self.item[found.item], found.columns)
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         asking, score = self._predict(queries)
         row = np.full(len(queries), -1, np.int32)
         row[asking] = np.arange(len(asking), dtype=np.int32)
-        known = (row[found.query] >= 0) & (found.item >= 0) & (found.item < len(self.weight))
+        row, column = row[found.query], ops.gather(self.place, found.item, -1)
+        known = (row >= 0) & (column >= 0)
         out = np.full(len(found), np.nan, np.float32)
-        out[known] = score[row[found.query[known]], found.item[known]]
+        out[known] = score[row[known], column[known]]
         return out
 
     def because(self, queries: Queries, found: Candidates) -> Rows:
-        liked = ops.liked(queries.history, self.half_life, len(self.weight)).take(found.query)
-        item = found.item[liked.owner]
-        known = (item >= 0) & (item < len(self.weight))
-        said = np.zeros(len(item), np.float32)
-        said[known] = liked["weight"][known] * self.weight[liked["item"][known], item[known]]
-        return ops.strongest(liked, np.nan_to_num(said, nan=0))
+        liked = self._liked(queries).take(found.query)
+        column = ops.gather(self.place, found.item, -1)[liked.owner]
+        said = np.where(column >= 0, liked["weight"] * self.weight[liked["item"], column], np.float32(0))
+        return ops.gather(self.item, ops.strongest(liked, said), -1)
 
     def _predict(self, queries: Queries) -> tuple[Rows, Scores]:
-        """The queries (A,) that like something known, and what the model says of every item (A, I)."""
-        liked = ops.liked(queries.history, self.half_life, len(self.weight))
+        """The queries (A,) that like something known, and what the model says of every item (A, S)."""
+        liked = self._liked(queries)
         asking = np.flatnonzero(liked.length > 0).astype(np.int32)
         liked = liked.take(asking)
-        shape = (len(asking), len(self.weight))
+        shape = (len(asking), len(self.item))
         return asking, csr_array((liked["weight"], liked["item"], liked.ptr), shape=shape) @ self.weight
+
+    def _liked(self, queries: Queries) -> Ragged:
+        return ops.liked(self._placed(queries.history), self.half_life, len(self.item))
+
+    def _placed(self, lists: Ragged) -> Ragged:
+        """The lists with places instead of item rows."""
+        return Ragged(lists.ptr, {**lists.columns, "item": ops.gather(self.place, lists["item"], -1)})
 
 
 def _gram(matrix: csr_array) -> Vectors:
