@@ -129,10 +129,9 @@ def _best_single(pairs: _Pairs, sources: int) -> Scores:
 
 def _ascend(pairs: _Pairs, weight: Scores) -> Scores:
     """Change one weight at a time as long as the measure rises, in steps that become finer."""
-    lead = weight @ pairs.ahead
-    best, factor = pairs.ndcg(lead), 1.0
+    best, factor = pairs.ndcg(weight @ pairs.ahead), 1.0
     for _ in range(ROUNDS):
-        before = best
+        before, lead = best, weight @ pairs.ahead
         for each in range(len(weight)):
             rest = lead - weight[each] * pairs.ahead[each]
             best, weight[each] = _best_step(pairs, rest, each, weight, factor, best)
@@ -145,11 +144,14 @@ def _ascend(pairs: _Pairs, weight: Scores) -> Scores:
 
 
 def _best_step(
-    pairs: _Pairs, rest: Scores, each: int, weight: Sequence[float] | Scores, factor: float, best: float
+    pairs: _Pairs, rest: Scores, each: int, weight: Scores, factor: float, best: float
 ) -> tuple[float, np.float32]:
     reach = np.abs(weight).max() * factor
     chosen = np.float32(weight[each])
-    for trial in (np.float32(0), *(np.float32(weight[each] + reach * step) for step in STEPS)):
+    trials = [np.float32(weight[each] + reach * step) for step in STEPS]
+    if np.count_nonzero(weight) > 1:  # the last one may not go
+        trials.append(np.float32(0))
+    for trial in trials:
         reached = pairs.ndcg(rest + trial * pairs.ahead[each])
         if reached > best:
             best, chosen = reached, trial

@@ -87,7 +87,7 @@ class MmrModel:
         """(b, places) columns of `row` (b, pool) in the order they are chosen; all queries advance together."""
         vector = ops.gather(self.vector, found.item[row].ravel(), 0).reshape(*row.shape, self.vector.shape[1])
         likeness = np.float32(self.trade) * (vector @ vector.swapaxes(1, 2))  # (b, pool, pool)
-        gain = np.float32(1 - self.trade) * _relevance(found.columns["score"][row], real)
+        gain = _gain(found.columns["score"][row], real, 1 - self.trade)
         likest = np.zeros_like(gain)
         query, picked = np.arange(len(row)), np.zeros((len(row), places), np.intp)
         for place in range(places):
@@ -98,14 +98,14 @@ class MmrModel:
         return picked
 
 
-def _relevance(score: Scores, real: Mask) -> Scores:
-    """(b, pool) scores from 0 to 1 within each query; without a score far below, where no row is -inf."""
+def _gain(score: Scores, real: Mask, share: float) -> Scores:
+    """(b, pool) `share` times the scores scaled to 0 .. 1 within each query; far below without a score, -inf no row."""
     known = real & ~np.isnan(score)
     high = np.max(score, axis=1, keepdims=True, where=known, initial=-np.inf)
     low = np.min(score, axis=1, keepdims=True, where=known, initial=np.inf)
     spread = np.where(high > low, high - low, 1)
-    scaled = np.where(known, (score - np.where(low < np.inf, low, 0)) / spread, UNSCORED)
-    return np.where(real, scaled, -np.inf).astype(np.float32)
+    gain = np.where(known, share * ((score - np.where(low < np.inf, low, 0)) / spread), UNSCORED)
+    return np.where(real, gain, -np.inf).astype(np.float32)
 
 
 def _hot(name: str, items: Columns) -> Vectors:
