@@ -80,8 +80,9 @@ def write_job(folder: Path, train: Dataset, part: Part, k: int) -> Path:
 
 
 def _matrix(lists: Ragged, shape: tuple[int, int]) -> csr_array:
-    matrix = csr_array((np.ones(len(lists["item"]), np.float32), lists["item"], lists.ptr), shape=shape)
-    matrix.sum_duplicates()
+    one = np.ones(len(lists["item"]), np.float32)
+    matrix = csr_array((one, lists["item"], lists.ptr), shape=shape, copy=True)
+    matrix.sum_duplicates()  # in place, on the copy
     matrix.data[:] = 1
     return matrix
 

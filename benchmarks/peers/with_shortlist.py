@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.worker import SEED, Answer, loop
+from benchmarks.peers.worker import SEED, Answer, arrays, loop
 from shortlist.batch.train import labelled
 from shortlist.dataset import Dataset
 from shortlist.eval import offline
@@ -46,7 +46,7 @@ class Asked:
 
     @staticmethod
     def read(folder: Path) -> Asked:
-        asked, events = np.load(folder / "asked.npz"), np.load(folder / "events.npz")
+        asked, events = arrays(folder / "asked.npz"), arrays(folder / "events.npz")
         users, items = (int(size) for size in asked["size"])
         columns = [events[name] for name in ("user", "item", "kind", "value", "time", "request", "id")]
         train = Dataset.of(Events(*columns), users, items, now=int(asked["now"]))
@@ -55,7 +55,7 @@ class Asked:
 
 
 def _lists(path: Path) -> Ragged:
-    columns = dict(np.load(path))
+    columns = arrays(path)
     return Ragged(columns.pop("ptr"), columns)
 
 

@@ -36,10 +36,10 @@ class Job:
     @staticmethod
     def read(folder: Path) -> "Job":
         def matrix(name: str) -> csr_matrix:
-            parts = np.load(folder / f"{name}.npz")
+            parts = arrays(folder / f"{name}.npz")
             return csr_matrix((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"]))
 
-        asked = np.load(folder / "asked.npz")
+        asked = arrays(folder / "asked.npz")
         return Job(matrix("train"), asked["user"], matrix("history"), matrix("seen"), asked["known"], int(asked["k"]))
 
     def blocks(self) -> Iterator[np.ndarray]:
@@ -66,6 +66,12 @@ class Job:
             above = above[np.argsort(-mine[above], kind="stable")][: self.k]
             shown[row, : len(above)] = above
         return shown
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """Every array of an .npz file."""
+    with np.load(path) as file:
+        return dict(file)
 
 
 Answer = Callable[[], np.ndarray]
