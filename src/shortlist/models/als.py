@@ -1,8 +1,8 @@
 """Implicit ALS: vectors of people and items whose product tells liked from unknown pairs.
 
 Hu, Koren, Volinsky 2008, with the loss and the frequency-scaled regularisation of Rendle et al., RecSys 2022:
-the sum over likings of w (x·y - 1)², plus unobserved · the sum over all pairs of (x·y)², plus reg · the sum over
-vectors of (w + unobserved · n)^exponent |x|², w being the weight of a vector's likings, n the number of its partners.
+the sum over likings of w (x·y - 1)², plus a · the sum over all pairs of (x·y)², plus reg · the sum over vectors of
+(w + a · n)^exponent |x|²; w is the weight of a vector's likings, n the number of its partners, a the weight of a pair.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Als:
 
     factors: int = 64
     reg: float = 0.003
-    unobserved: float = 0.1  # weight of a pair that nobody reported; a liking weighs 1
+    unobserved: float = 12.0  # weight of all pairs together, in that of all likings: fits sparse and dense data alike
     exponent: float = 1.0  # of the frequency in the regularisation; reg keeps its total when this changes
-    iterations: int = 12
+    iterations: int = 10
     steps: int = 3  # of conjugate gradients in each half of an iteration
     deviation: float = 0.1  # length of the random vectors at the start
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
@@ -38,10 +38,10 @@ class Als:
         chance = np.random.default_rng(seed)
         matrix = data.matrix
         likings = (rows_of(matrix), rows_of(matrix.T.tocsr()))
-        frequency = [
-            np.asarray(matrix.sum(axis=1 - side), np.float64) + self.unobserved * matrix.shape[1 - side]
-            for side in (0, 1)
-        ]
+        weight = [np.asarray(matrix.sum(axis=1 - side), np.float64) for side in (0, 1)]
+        users, items = (int(np.count_nonzero(each)) for each in weight)
+        pair = self.unobserved * float(weight[0].sum()) / max(users * items, 1)
+        frequency = [weight[0] + pair * items, weight[1] + pair * users]
         total = sum(float((each**self.exponent).sum()) for each in frequency)
         reg = self.reg * sum(float(each.sum()) for each in frequency) / max(total, 1e-12)
         width = -(-self.factors // LANES) * LANES
@@ -58,12 +58,12 @@ class Als:
                     rows["item"],
                     rows["score"],
                     rows["score"],
-                    _gram(other, self.unobserved),
+                    _gram(other, pair),
                     _reg(reg, frequency[side], self.exponent),
                     self.steps,
                 )
         item = vectors[1]
-        return AlsModel(item, _gram(item, self.unobserved), self.unobserved, reg, self.exponent, self.half_life)
+        return AlsModel(item, _gram(item, pair), pair * items, reg, self.exponent, self.half_life)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class AlsModel:
     """Vectors of items; a person's vector is the exact minimum of the training objective for the history at hand."""
 
     item: Vectors  # (I, D), a row of zeros for an item that nobody liked
-    gram: Vectors  # (D, D) unobserved * item' item
-    unobserved: float
+    gram: Vectors  # (D, D) weight of a pair * item' item
+    pairs: float  # weight of all pairs of a person
     reg: float
     exponent: float
     half_life: float
@@ -118,13 +118,13 @@ class AlsModel:
 
     def _reg(self, liked: Ragged) -> NDArray[np.float32]:
         said: NDArray[np.float64] = np.bincount(liked.owner, liked["weight"], len(liked)).astype(np.float64)
-        return _reg(self.reg, said + self.unobserved * len(self.item), self.exponent)
+        return _reg(self.reg, said + self.pairs, self.exponent)
 
 
-def _gram(vectors: Vectors, unobserved: float) -> Vectors:
+def _gram(vectors: Vectors, pair: float) -> Vectors:
     from shortlist import _kernels
 
-    return np.float32(unobserved) * _kernels.gram(vectors)
+    return np.float32(pair) * _kernels.gram(vectors)
 
 
 def _reg(reg: float, frequency: NDArray[np.float64], exponent: float) -> NDArray[np.float32]:
