@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shortlist import ops
 from shortlist.dataset import Dataset, Kinds, duration
@@ -41,9 +42,8 @@ class Seen:
                     where="filters.seen: kinds",
                     hint=f"choose among: {', '.join(kinds.table)}",
                 )
-        return SeenKinds(
-            duration(self.window) if self.window else 0, tuple(kinds.table[name].code for name in self.kinds)
-        )
+        codes = np.array([kinds.table[name].code for name in self.kinds], np.uint8)
+        return SeenKinds(duration(self.window) if self.window else 0, codes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class SeenKinds:
     """`Seen` with the kinds as stored codes."""
 
     window: int  # microseconds, 0 = all time
-    codes: tuple[int, ...]  # () = all
+    codes: NDArray[np.uint8]  # none = all
 
     def narrow(self, queries: Queries) -> Queries:
         return queries.with_exclude(self._seen(queries))
@@ -64,7 +64,7 @@ class SeenKinds:
         counts = np.ones(len(history["item"]), np.bool_)
         if self.window:
             counts &= history["time"] > np.repeat(queries.time - self.window, history.length)
-        if self.codes:
+        if len(self.codes):
             counts &= np.isin(history["kind"], self.codes)
         counts |= history["weight"] < 0
         return Ragged(history.ptr, {"item": history["item"]}).where(counts)

@@ -14,7 +14,7 @@ class ReciprocalRank:
     """Sum over the sources of weight / (constant + rank of the row in that source)."""
 
     weights: Mapping[str, float] = field(default_factory=dict)  # by column; a source that is not named weighs 1
-    constant: float = 60
+    constant: float = 60.0
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         named = {name: found.columns[name] for name in self.weights if name in found.columns}
