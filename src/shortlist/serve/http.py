@@ -142,7 +142,6 @@ def application(service: Service, *, poll: float = 1.0, ids: Callable[[], str] =
         try:
             yield
         finally:
-            service.draining = True
             watching.cancel()
             workers.shutdown()
 

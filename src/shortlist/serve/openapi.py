@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +56,13 @@ def _operation(endpoint: Endpoint, asked: dict[str, Schema]) -> Schema:
         parameters.insert(
             0, {"name": "id", "in": "path", "required": True, "description": described, "schema": {"type": "string"}}
         )
-    content = {"schema": _reference(endpoint.answer) if endpoint.answer else {"type": "string"}}
-    answer = {"description": endpoint.summary, "content": {endpoint.media.partition(";")[0]: content}}
+    media = endpoint.media.partition(";")[0]
+    shape = {"type": "object" if media == "application/json" else "string"}
+    content = {"schema": _reference(endpoint.answer) if endpoint.answer else shape}
+    answer = {"description": endpoint.summary, "content": {media: content}}
     problem = {"description": "a problem", "content": {"application/problem+json": {"schema": _reference(Problem)}}}
     operation: Schema = {
-        "operationId": f"{endpoint.method.lower()}{endpoint.path}",
+        "operationId": re.sub(r"\W+", "_", f"{endpoint.method.lower()}{endpoint.path}").strip("_"),
         "summary": endpoint.summary,
         "parameters": parameters,
         "responses": {**{str(status): answer for status in endpoint.status}, "default": problem},

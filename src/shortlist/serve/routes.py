@@ -76,11 +76,6 @@ def _put(entity: str) -> Callable[[Service, Call], tuple[int, Struct]]:
     return run
 
 
-def _ready(service: Service, call: Call) -> tuple[int, Struct]:
-    ready = service.ready()
-    return 200 if ready.ready else 503, ready
-
-
 def _static(name: str) -> Callable[[Service, Call], tuple[int, bytes]]:
     return lambda service, call: (200, _file(name))
 
@@ -195,10 +190,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "GET",
         "/readyz",
-        "The server can answer and is not shutting down",
-        _ready,
+        "The server can answer, and from which release",
+        lambda service, call: (200, service.ready()),
         wire.Ready,
-        status=(200, 503),
         quick=True,
     ),
     Endpoint(

@@ -50,7 +50,6 @@ class Service:
         self.runtime, self.metrics = runtime, metrics
         self.catalog, self.kinds = runtime.catalog, runtime.kinds
         self.intake = Intake(runtime, metrics)
-        self.draining = False
 
     # lists
 
@@ -343,10 +342,9 @@ class Service:
         )
 
     def ready(self) -> wire.Ready:
-        reasons = ["shutting down"] if self.draining else []
-        if self.runtime.refused:
-            reasons.append(self.runtime.refused)
-        return wire.Ready(not self.draining, self.runtime.release.version or None, reasons)
+        """Always, once the server listens: without a release it answers from the catalogue."""
+        reasons = [self.runtime.refused] if self.runtime.refused else []
+        return wire.Ready(True, self.runtime.release.version or None, reasons)
 
     def exposition(self) -> bytes:
         """The metrics as text."""

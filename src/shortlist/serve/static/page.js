@@ -133,7 +133,7 @@ async function start() {
     $("people").replaceChildren(...users.map((user) => Object.assign(made("option"), { value: user.id })));
     $("worth").replaceChildren(
       ...users.map((user) => {
-        const element = made("button", `${user.id} · ${user.events} events`);
+        const element = made("button", `${user.id} · ${user.events} ${user.events === 1 ? "event" : "events"}`);
         element.type = "button";
         element.addEventListener("click", () => choose(user.id));
         return element;
