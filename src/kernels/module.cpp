@@ -99,10 +99,10 @@ Csr csr(const Array<int64_t> &ptr, const Array<int32_t> &index, const Array<floa
     return {ptr.data(), index.data(), value.data()};
 }
 
-Lists excluded(const Array<int64_t> &ptr, const Array<int32_t> &item, int64_t queries) {
+Lists listed(const Array<int64_t> &ptr, const Array<int32_t> &item, int64_t queries, const std::string &name) {
     check(static_cast<int64_t>(ptr.shape(0)) == queries + 1 && ptr(0) == 0 && ptr(queries) == static_cast<int64_t>(item.shape(0)) &&
               std::is_sorted(ptr.data(), ptr.data() + queries + 1),
-          "exclude_ptr must have one entry more than there are queries and rise from 0 to the number of items");
+          name + "_ptr must have one entry more than there are queries and rise from 0 to the number of items");
     return {ptr.data(), item.data()};
 }
 
@@ -191,7 +191,7 @@ nb::tuple top_of_product(const Matrix<float> &users, const Matrix<float> &items,
                                                            " dimensions and items " + std::to_string(dim) + ": they must be equal");
     Found found(rows, k, width);
     if (found.k && rows) {
-        const Lists exclude = excluded(exclude_ptr, exclude_item, rows);
+        const Lists exclude = listed(exclude_ptr, exclude_item, rows, "exclude");
         nb::gil_scoped_release release;
         ProductJob job{users.data(), items.data(), dim, width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), exclude, {}, found.top()};
         if (rows < DIRECT) {
@@ -228,12 +228,53 @@ nb::tuple top_of_spread(const Array<int64_t> &query_ptr, const Array<int32_t> &q
                             width,
                             allowed.data(),
                             static_cast<int64_t>(allowed.shape(0)),
-                            excluded(exclude_ptr, exclude_item, rows),
+                            listed(exclude_ptr, exclude_item, rows, "exclude"),
                             found.top()};
         nb::gil_scoped_release release;
         in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->top_of_spread(job, begin, end); });
     }
     return found.flat();
+}
+
+// One number for each wanted column of each query, by `kernel` into `slot` of the job.
+template <typename T, typename Kernel>
+Numpy<T> parts_of_spread(const Array<int64_t> &query_ptr, const Array<int32_t> &query_row, const Array<float> &query_weight,
+                         const Array<int64_t> &ptr, const Array<int32_t> &index, const Array<float> &value, int64_t width,
+                         const Array<int64_t> &wanted_ptr, const Array<int32_t> &wanted, int threads, T *PartsJob::*slot,
+                         Kernel kernel) {
+    const auto rows = static_cast<int64_t>(query_ptr.shape(0)) - 1;
+    const auto height = static_cast<int64_t>(ptr.shape(0)) - 1;
+    check(rows >= 0 && height >= 0, "ptr must not be empty");
+    check(ptr(height) == static_cast<int64_t>(index.shape(0)) && index.shape(0) == value.shape(0),
+          "ptr must end with the number of entries, and index and value must have one entry each");
+    auto out = std::make_unique<std::vector<T>>(wanted.shape(0));
+    PartsJob job{csr(query_ptr, query_row, query_weight, -1),
+                 {ptr.data(), index.data(), value.data()},
+                 height,
+                 width,
+                 listed(wanted_ptr, wanted, rows, "wanted"),
+                 nullptr,
+                 nullptr};
+    job.*slot = out->data();
+    {
+        nb::gil_scoped_release release;
+        in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { kernel(job, begin, end); });
+    }
+    return numpy(std::move(out), {wanted.shape(0)});
+}
+
+Numpy<float> sums_of_spread(const Array<int64_t> &query_ptr, const Array<int32_t> &query_row, const Array<float> &query_weight,
+                            const Array<int64_t> &ptr, const Array<int32_t> &index, const Array<float> &value, int64_t width,
+                            const Array<int64_t> &wanted_ptr, const Array<int32_t> &wanted, int threads) {
+    return parts_of_spread(query_ptr, query_row, query_weight, ptr, index, value, width, wanted_ptr, wanted, threads,
+                           &PartsJob::sum, active->sums_of_spread);
+}
+
+Numpy<int64_t> strongest_of_spread(const Array<int64_t> &query_ptr, const Array<int32_t> &query_row, const Array<float> &query_weight,
+                                   const Array<int64_t> &ptr, const Array<int32_t> &index, const Array<float> &value, int64_t width,
+                                   const Array<int64_t> &wanted_ptr, const Array<int32_t> &wanted, int threads) {
+    return parts_of_spread(query_ptr, query_row, query_weight, ptr, index, value, width, wanted_ptr, wanted, threads,
+                           &PartsJob::strongest, active->strongest_of_spread);
 }
 
 nb::tuple neighbours(const Array<int64_t> &left_ptr, const Array<int32_t> &left_index, const Array<float> &left_value,
@@ -317,6 +358,10 @@ NB_MODULE(_kernels, m) {
           "threads"_a = 0);
     m.def("top_of_spread", &top_of_spread, "query_ptr"_a, "query_row"_a, "query_weight"_a, "ptr"_a, "index"_a, "value"_a,
           "width"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a, "threads"_a = 0);
+    m.def("sums_of_spread", &sums_of_spread, "query_ptr"_a, "query_row"_a, "query_weight"_a, "ptr"_a, "index"_a, "value"_a,
+          "width"_a, "wanted_ptr"_a, "wanted"_a, "threads"_a = 0);
+    m.def("strongest_of_spread", &strongest_of_spread, "query_ptr"_a, "query_row"_a, "query_weight"_a, "ptr"_a, "index"_a,
+          "value"_a, "width"_a, "wanted_ptr"_a, "wanted"_a, "threads"_a = 0);
     m.def("neighbours", &neighbours, "left_ptr"_a, "left_index"_a, "left_value"_a, "right_ptr"_a, "right_index"_a,
           "right_value"_a, "row_norm"_a, "column_norm"_a, "shrink"_a, "k"_a, "threads"_a = 0);
     m.def("least_squares", &least_squares, "x"_a.noconvert(), "other"_a, "ptr"_a, "index"_a, "weight"_a, "target"_a, "gram"_a,

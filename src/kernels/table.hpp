@@ -60,6 +60,15 @@ struct SpreadJob {  // k best of sum over a query's rows r of weight * matrix[r]
     Top top;
 };
 
+struct PartsJob {  // at the wanted columns of each query: of the parts weight * matrix[r] of its rows r
+    Csr query;
+    Csr matrix;
+    int64_t height, width;
+    Lists wanted;
+    float *sum;  // NaN where it is not above 0
+    int64_t *strongest;  // the entry of `query` with the largest part above 0, the last of equals; -1 = there is none
+};
+
 struct NeighbourJob {  // for each row i of `left`: the k largest of (left @ right)[i, j] / (norm_i * norm_j + shrink)
     Csr left;  // (items, users)
     Csr right;  // (users, items)
@@ -90,6 +99,8 @@ struct Table {
     void (*top_of_product)(const ProductJob &, int64_t begin, int64_t end);  // packed: for many queries
     void (*top_of_product_direct)(const ProductJob &, int64_t begin, int64_t end);  // for few
     void (*top_of_spread)(const SpreadJob &, int64_t begin, int64_t end);
+    void (*sums_of_spread)(const PartsJob &, int64_t begin, int64_t end);
+    void (*strongest_of_spread)(const PartsJob &, int64_t begin, int64_t end);
     void (*neighbours)(const NeighbourJob &, const int32_t *row, int64_t count);
     void (*descend)(const SolveJob &, int64_t begin, int64_t end);  // conjugate gradients
     void (*solve)(const SolveJob &, int64_t begin, int64_t end);  // Cholesky

@@ -245,6 +245,48 @@ void top_of_spread(const SpreadJob &job, int64_t begin, int64_t end) {
     }
 }
 
+// What top_of_spread ranks by, at given columns only.
+void sums_of_spread(const PartsJob &job, int64_t begin, int64_t end) {
+    Buffer<float> acc(job.width);
+    for (int64_t query = begin; query < end; ++query) {
+        for (int64_t at = job.query.ptr[query]; at < job.query.ptr[query + 1]; ++at) {
+            const int32_t row = job.query.index[at];
+            if (row >= 0 && row < job.height) spread_row(job.matrix, row, job.query.value[at], acc);
+        }
+        for (int64_t at = job.wanted.ptr[query]; at < job.wanted.ptr[query + 1]; ++at) {
+            const int32_t column = job.wanted.item[at];
+            const float sum = column >= 0 && column < job.width ? acc[column] : 0;
+            job.sum[at] = sum > 0 ? sum : NAN;
+        }
+        std::memset(acc, 0, static_cast<size_t>(job.width) * sizeof(float));
+    }
+}
+
+void strongest_of_spread(const PartsJob &job, int64_t begin, int64_t end) {
+    Buffer<int64_t> entry(job.width);  // 1 + the entry of the query that says most for a column, 0 = none yet
+    Buffer<float> most(job.width);
+    for (int64_t query = begin; query < end; ++query) {
+        for (int64_t from = job.query.ptr[query]; from < job.query.ptr[query + 1]; ++from) {
+            const int32_t row = job.query.index[from];
+            if (row < 0 || row >= job.height) continue;
+            for (int64_t at = job.matrix.ptr[row]; at < job.matrix.ptr[row + 1]; ++at) {
+                const float part = job.query.value[from] * job.matrix.value[at];
+                const int32_t column = job.matrix.index[at];
+                if (part > 0 && part >= most[column]) {
+                    most[column] = part;
+                    entry[column] = from + 1;
+                }
+            }
+        }
+        for (int64_t at = job.wanted.ptr[query]; at < job.wanted.ptr[query + 1]; ++at) {
+            const int32_t column = job.wanted.item[at];
+            job.strongest[at] = column >= 0 && column < job.width ? entry[column] - 1 : -1;
+        }
+        std::memset(entry, 0, static_cast<size_t>(job.width) * sizeof(int64_t));
+        std::memset(most, 0, static_cast<size_t>(job.width) * sizeof(float));
+    }
+}
+
 // `row` (count) lists the rows of one thread. Rows with little to add remember what they touched; the others are scanned.
 void neighbours(const NeighbourJob &job, const int32_t *row, int64_t count) {
     Best best(job.top.k);

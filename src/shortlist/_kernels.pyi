@@ -51,6 +51,34 @@ def top_of_spread(
     The matrix (ptr, index, value), `width` columns; rows outside it are passed over. Its indices are not checked.
     """
 
+def sums_of_spread(
+    query_ptr: Pointers,
+    query_row: Ints,
+    query_weight: Floats,
+    ptr: Pointers,
+    index: Ints,
+    value: Floats,
+    width: int,
+    wanted_ptr: Pointers,
+    wanted: Ints,
+    threads: int = 0,
+) -> Floats:
+    """(N,) what `top_of_spread` ranks by, at the wanted columns of each query; NaN where it is not above 0."""
+
+def strongest_of_spread(
+    query_ptr: Pointers,
+    query_row: Ints,
+    query_weight: Floats,
+    ptr: Pointers,
+    index: Ints,
+    value: Floats,
+    width: int,
+    wanted_ptr: Pointers,
+    wanted: Ints,
+    threads: int = 0,
+) -> Pointers:
+    """(N,) which entry of the query's rows has the largest part above 0 in that sum, the last of equals; -1 = none."""
+
 def neighbours(
     left_ptr: Pointers,
     left_index: Ints,

@@ -54,13 +54,16 @@ class ItemKnnModel:
     half_life: float
 
     def recall(self, queries: Queries, k: int) -> Candidates:
-        liked = ops.liked(queries.history, self.half_life, len(self.neighbour))
+        liked = self._liked(queries)
         return ops.top_of_spread(liked, self.neighbour, len(self.neighbour), k, queries.exclude, queries.allowed)
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
-        liked = ops.liked(queries.history, self.half_life, len(self.neighbour))
-        return spread.scores(liked, self.neighbour, found)
+        liked = self._liked(queries)
+        return spread.scores(liked, self.neighbour, len(self.neighbour), found)
 
     def because(self, queries: Queries, found: Candidates) -> Rows:
-        liked = ops.liked(queries.history, self.half_life, len(self.neighbour))
-        return spread.strongest(liked, self.neighbour, found)
+        liked = self._liked(queries)
+        return spread.strongest(liked, self.neighbour, len(self.neighbour), found)
+
+    def _liked(self, queries: Queries) -> Ragged:
+        return ops.liked(queries.history, self.half_life, len(self.neighbour))

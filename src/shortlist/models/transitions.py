@@ -67,14 +67,17 @@ class TransitionsModel:
 
     def recall(self, queries: Queries, k: int) -> Candidates:
         """Items that never followed anything this person likes are not proposed."""
-        liked = ops.liked(queries.history, self.half_life, len(self.follower))
+        liked = self._liked(queries)
         return ops.top_of_spread(liked, self.follower, len(self.follower), k, queries.exclude, queries.allowed)
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
-        return spread.scores(ops.liked(queries.history, self.half_life, len(self.follower)), self.follower, found)
+        return spread.scores(self._liked(queries), self.follower, len(self.follower), found)
 
     def because(self, queries: Queries, found: Candidates) -> Rows:
-        return spread.strongest(ops.liked(queries.history, self.half_life, len(self.follower)), self.follower, found)
+        return spread.strongest(self._liked(queries), self.follower, len(self.follower), found)
+
+    def _liked(self, queries: Queries) -> Ragged:
+        return ops.liked(queries.history, self.half_life, len(self.follower))
 
 
 def _best(follower: Ragged, count: int) -> Ragged:

@@ -44,7 +44,7 @@ class UserKnnModel:
         return ops.top_of_spread(kin, self.taste, len(self.fan), k, queries.exclude, queries.allowed)
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
-        return spread.scores(self._neighbours(queries), self.taste, found)
+        return spread.scores(self._neighbours(queries), self.taste, len(self.fan), found)
 
     def _neighbours(self, queries: Queries) -> Ragged:
         """B lists: "item" is a user row, "weight" the similarity; nobody is their own neighbour."""

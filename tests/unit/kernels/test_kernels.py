@@ -225,3 +225,29 @@ def as_lists(dense: NDArray[np.float32]) -> Ragged:
     ptr = np.concatenate(([0], np.cumsum((dense != 0).sum(axis=1)))).astype(np.int64)
     row, column = np.nonzero(dense)
     return Ragged(ptr, {"item": column.astype(np.int32), "score": dense[row, column]})
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.integers(1, 80), st.integers(1, 70))
+def test_parts_of_spread_are_those_of_the_sparse_product(seed: int, queries: int, width: int) -> None:
+    chance = np.random.default_rng(seed)
+    height = int(chance.integers(1, 40))
+    dense = np.where(chance.random((height, width)) < 0.2, chance.integers(1, 4, (height, width)), 0).astype(np.float32)
+    matrix = as_lists(dense)
+    asked, wanted = some_lists(chance, queries, height), some_lists(chance, queries, width)
+    weight = chance.integers(1, 3, len(asked["item"])).astype(np.float32)
+    question = asked.ptr, asked["item"], weight, matrix.ptr, matrix["item"], matrix["score"]
+    sums = _kernels.sums_of_spread(*question, width, wanted.ptr, wanted["item"])
+    strongest = _kernels.strongest_of_spread(*question, width, wanted.ptr, wanted["item"])
+    for at, (b, column) in enumerate(zip(wanted.owner, wanted["item"], strict=True)):
+        parts = {}
+        for entry in range(asked.ptr[b], asked.ptr[b + 1]):
+            row = asked["item"][entry]
+            if 0 <= row < height and 0 <= column < width and dense[row, column]:
+                parts[entry] = weight[entry] * dense[row, column]
+        if parts:
+            assert sums[at] == sum(parts.values())
+            assert strongest[at] == max(parts, key=lambda entry: (parts[entry], entry))
+        else:
+            assert np.isnan(sums[at])
+            assert strongest[at] == -1
