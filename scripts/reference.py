@@ -26,7 +26,7 @@ VERBS = ("fit", "learn", "recall", "keep", "columns", "score", "order")
 
 CLI = """\
 Data goes to standard output, talk to standard error; progress is shown on a terminal only. With `--json` a command
-prints one object on standard output, whose `schema` names its form and version; a failure is one object on standard error.
+prints one object on standard output, whose `schema` names its form and version; a failure is one on standard error.
 `NO_COLOR` is honoured. Every option is also an environment variable: `SHORTLIST_SERVE_PORT=9000`."""
 CONFIG = """\
 One file, `shortlist.toml`; an empty one is valid. Order, last wins: defaults, the file, the environment

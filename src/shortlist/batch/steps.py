@@ -12,6 +12,7 @@ from shortlist import release
 from shortlist.batch.train import Progress, Trained, learn_rankers, quiet, split, train
 from shortlist.config import Settings
 from shortlist.dataset import Dataset
+from shortlist.eval.baselines import System
 from shortlist.eval.offline import evaluate
 from shortlist.eval.result import Result
 from shortlist.pipeline import Pipeline
@@ -50,8 +51,8 @@ def judge(
 ) -> Judged:
     """Fit on the past of `data`, ask about its end, compare with popularity and chance."""
     held = split(data, how or settings.evaluate.split, "evaluate.split")
-    learned = learn_rankers(settings, held.train, by_role(stores), progress=progress)
-    trained = train(settings, held.train, by_role(stores), learned=learned, progress=progress)
+    learned = learn_rankers(settings, held.train, by_role(stores), progress=_naming("to rank", progress))
+    trained = train(settings, held.train, by_role(stores), learned=learned, progress=_naming("past", progress))
     chosen = {name: _system(trained.pipelines[name]) for name in pipelines}
     result = evaluate(
         chosen,
@@ -74,12 +75,19 @@ def make_release(
     progress: Progress = quiet,
 ) -> tuple[str, Mapping[str, Any]]:
     """Train on all of `data` and write a release; its version and the facts recorded with it. Nothing serves it yet."""
-    trained = train(settings, data, by_role(stores), learned=learned, progress=progress)
+    if learned is None:
+        learned = learn_rankers(settings, data, by_role(stores), progress=_naming("to rank", progress))
+    trained = train(settings, data, by_role(stores), learned=learned, progress=_naming("all", progress))
     facts = _facts(data, trained, created)
     return release.save(settings.releases_path, trained.pipelines, facts), facts
 
 
-def _system(pipeline: Pipeline) -> Any:
+def _naming(part: str, progress: Progress) -> Progress:
+    """What is fitted twice, said apart: on the past so that rankers can learn, on all that there is."""
+    return lambda what, seconds: progress(f"{part}: {what}", seconds)
+
+
+def _system(pipeline: Pipeline) -> System:
     def answer(queries: Queries, k: int) -> Candidates:
         return pipeline.recommend(queries, k)[0]
 

@@ -169,7 +169,7 @@ def _show_people(screen: Screen, people: list[Person], lists: Mapping[str, list[
 def _question(person: Person) -> str:
     import json
 
-    return json.dumps({"user_id": person.id, "n": 5})
+    return json.dumps({"user_id": person.id, "n": 5, "fields": ["title"]})
 
 
 def _all(size: int) -> Any:

@@ -54,7 +54,7 @@ def evaluate(
             how=split or "",
             against=against,
             pipelines=(pipeline,),
-            progress=screen.step,
+            progress=screen.fitted,
         )
     result = judged.result
     header, *lines = result.table(_shown(result.metrics))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Progress: TypeAlias = Callable[[int, float], None]  # rows so far, share of all in [0, 1], NaN = nobody knows
+TRIFLE = 0.05  # seconds
 VERSION = 1  # of the JSON that commands print; grows when a key changes its meaning or goes
 
 
@@ -33,6 +34,11 @@ class Screen:
     def step(self, what: str, seconds: float) -> None:
         """Talk: something is done, and what it took."""
         self.say(f"  {what:<64} {seconds:6.1f} s")
+
+    def fitted(self, what: str, seconds: float) -> None:
+        """Talk: something was fitted; trifles go unsaid."""
+        if seconds >= TRIFLE:
+            self.step(what, seconds)
 
     def next(self, command: str) -> None:
         """The last line: what to do now."""

@@ -37,7 +37,7 @@ def train(
     with steps.open_configured(settings, read_only=True) as stores:
         data = read_window(settings, stores.catalog, stores.log)
         screen.say(f"{len(data):,} events of {data.n_users:,} people and {data.n_items:,} items")
-        made, facts = steps.make_release(settings, data, stores, created=datetime.now(UTC), progress=screen.step)
+        made, facts = steps.make_release(settings, data, stores, created=datetime.now(UTC), progress=screen.fitted)
     if publish:
         release.publish(settings.releases_path, made)
     screen.text(f"release {made}")
