@@ -88,13 +88,14 @@ class MmrModel:
         vector = ops.gather(self.vector, found.item[row].ravel(), 0).reshape(*row.shape, self.vector.shape[1])
         likeness = np.float32(self.trade) * (vector @ vector.swapaxes(1, 2))  # (b, pool, pool)
         gain = _gain(found.columns["score"][row], real, 1 - self.trade)
-        likest = np.zeros_like(gain)
-        query, picked = np.arange(len(row)), np.zeros((len(row), places), np.intp)
+        likeness, open_places = likeness.reshape(-1, row.shape[1]), gain.reshape(-1)
+        likest, value = np.zeros_like(gain), np.empty_like(gain)
+        first, picked = np.arange(len(row)) * row.shape[1], np.empty((len(row), places), np.intp)
         for place in range(places):
-            choice = np.argmax(gain - likest, axis=1)
-            picked[:, place] = choice
-            np.maximum(likest, likeness[query, choice], out=likest)
-            gain[query, choice] = -np.inf
+            picked[:, place] = choice = np.subtract(gain, likest, out=value).argmax(axis=1)
+            taken = first + choice
+            np.maximum(likest, likeness.take(taken, axis=0), out=likest)
+            open_places[taken] = -np.inf
         return picked
 
 
