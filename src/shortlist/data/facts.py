@@ -16,7 +16,6 @@ from shortlist.data.mapping import Mapping, Type
 from shortlist.data.rows import ID_BYTES, Batch, Reject, objects
 from shortlist.data.tally import Refused, Tally
 from shortlist.dataset import Kinds
-from shortlist.errors import DataError
 from shortlist.protocols import Catalog, EventLog
 
 TRUE, FALSE = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")
@@ -130,9 +129,6 @@ class FactLoad:
             self.types[fact] = column, kind
             if kind == "time":
                 self.units[fact] = times.unit_of(without(frame[column], m.missing), m.time_unit, self.where)
-        for fact in m.columns:
-            if fact not in self.types and fact not in m.flags:
-                raise DataError(f"there is no column for the fact {fact!r}", where=self.where, hint="see `rename`")
 
     def _fact(self, batch: Batch, fact: str, column: str, kind: Type, bad: dict[int, Reject]) -> NDArray[Any]:
         if column not in batch.frame.columns:  # JSON lines may leave a key out for long

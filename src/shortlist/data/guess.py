@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
 from collections.abc import Mapping as Table
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -84,13 +85,11 @@ def _compared(events: Guess, known: pl.Series) -> Guess:
 
 
 def _guess(source: str, entity: Entity | None) -> Guess:
-    opened = open_source(source, Mapping())
-    batch = next(opened.batches, None)
+    with closing(open_source(source, Mapping())) as opened:
+        batch = next(opened.batches, None)
+        whole = next(opened.batches, None) is None
     if batch is None or not len(batch.line):
         raise DataError("there are no rows to guess from", where=opened.where, hint="load a file with some rows in it")
-    whole = next(opened.batches, None) is None
-    if isinstance(opened.batches, Generator):
-        opened.batches.close()
     frame, names = _named(batch.frame, opened, source)
     return _Guesser(source, entity, frame, names, opened, whole).guess()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 from typing import TypeAlias
@@ -37,10 +38,10 @@ def load(
     waits when items come. Raises DataError when the source as a whole cannot be read as the mapping says, NotFound,
     StoreError; rows of earlier batches stay loaded then, and loading again is safe.
     """
-    opened = open_source(source, mapping)
-    return load_source(
-        opened, mapping, catalog, log, kinds=kinds, now=now, rejects=rejects, progress=progress, held=held
-    )
+    with closing(open_source(source, mapping)) as opened:
+        return load_source(
+            opened, mapping, catalog, log, kinds=kinds, now=now, rejects=rejects, progress=progress, held=held
+        )
 
 
 def load_source(

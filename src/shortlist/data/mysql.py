@@ -17,7 +17,7 @@ FAILURES = (Error, OSError, TimeoutError)
 
 
 def table(url: str, fragment: str) -> Table:
-    """Column names and rows of a table or query; closes its connection when the rows are read or dropped."""
+    """Column names and rows of a table or query, and what closes the connection."""
     parts = urlsplit(url)
     runner = asyncio.Runner()
     opened: list[Any] = []
@@ -64,7 +64,5 @@ def table(url: str, fragment: str) -> Table:
                 yield rows
         except FAILURES as error:
             raise unreachable(url, error) from error
-        finally:
-            close()
 
-    return names, portions()
+    return names, portions(), close

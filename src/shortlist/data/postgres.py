@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,7 +16,7 @@ WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"""
 
 
 def table(url: str, fragment: str) -> Table:
-    """Column names and rows of a table or query; closes its connection when the rows are read or dropped."""
+    """Column names and rows of a table or query, and what closes the connection."""
     parts = urlsplit(url)
     try:
         connection = psycopg.connect(
@@ -31,12 +32,14 @@ def table(url: str, fragment: str) -> Table:
         )
     except psycopg.Error as error:
         raise unreachable(url, error) from error
+    stack = ExitStack()
+    stack.callback(connection.close)
     try:
         query = statement(url, fragment, '"', lambda: [name for (name,) in connection.execute(TABLES)])
-        cursor = connection.cursor(name="shortlist")
+        cursor = stack.enter_context(closing(connection.cursor(name="shortlist")))
         cursor.execute(query.encode())
     except BaseException as error:
-        connection.close()
+        stack.close()
         if isinstance(error, psycopg.Error):
             raise unreachable(url, error) from error
         raise
@@ -48,7 +51,5 @@ def table(url: str, fragment: str) -> Table:
                 yield rows
         except psycopg.Error as error:
             raise unreachable(url, error) from error
-        finally:
-            connection.close()
 
-    return names, portions()
+    return names, portions(), stack.close

@@ -72,7 +72,7 @@ def column(name: str, values: list[Any]) -> pl.Series:
         return pl.Series(name, values, pl.Boolean)
     if kinds == {int} and all(value is None or -(2**63) <= value < 2**63 for value in values):
         return pl.Series(name, values, pl.Int64)
-    if kinds <= {int, float, Decimal}:
+    if kinds <= {int, float, Decimal} and kinds != {int}:
         return pl.Series(name, [None if value is None else float(value) for value in values], pl.Float64)
     if kinds <= {datetime, date}:
         return pl.Series(name, [_moment(value) for value in values], pl.Datetime("us"))

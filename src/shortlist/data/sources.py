@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,14 @@ class Source:
     notes: tuple[str, ...]
     batches: Iterator[Batch]
     form: text.Form | None = None  # of text tables
+    close: Callable[[], None] = lambda: None
 
 
 def open_source(source: str | Path, mapping: Mapping) -> Source:
     """Open a file or a SQL URL; nothing but its beginning is read before `batches` is."""
     if "://" in str(source):
-        return Source(sql.masked(str(source)), *sql.read(str(source), mapping.ids))
+        names, batches, close = sql.read(str(source), mapping.ids)
+        return Source(sql.masked(str(source)), names, (), batches, close=close)
     path = Path(source)
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:] if suffix.lower() != ".gz"]
     if suffixes[-1:] == [".parquet"]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -22,7 +21,8 @@ ROWS = 50_000  # fetched at a time
 CONNECT = 10  # seconds
 FETCH = 120  # seconds for one fetch, so also for a query's first row
 
-Table: TypeAlias = tuple[Sequence[str], Iterator[Sequence[Sequence[Any]]]]  # column names, rows in portions
+Table: TypeAlias = tuple[Sequence[str], Iterator[Sequence[Sequence[Any]]], Callable[[], None]]
+"""Column names, rows in portions, and what closes the connection."""
 
 
 def masked(url: str) -> str:
@@ -41,11 +41,12 @@ def located(url: str, home: Path) -> str:
     return f"sqlite:///{home / head}{mark}{fragment}"
 
 
-def read(url: str, ids: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], Iterator[Batch]]:
-    """Column names, notes and rows of the table or query that `url` names."""
+def read(url: str, ids: Sequence[str]) -> tuple[tuple[str, ...], Iterator[Batch], Callable[[], None]]:
+    """Column names and rows of the table or query that `url` names, and what closes the connection."""
     opener = _opener(url)
-    names, portions = opener(url, unquote(urlsplit(url).fragment))
+    names, portions, close = opener(url, unquote(urlsplit(url).fragment))
     if len(set(names)) < len(names):
+        close()
         raise DataError(
             "two columns have the same name", where=masked(url), hint="name them apart in the query: AS ..."
         )
@@ -57,7 +58,7 @@ def read(url: str, ids: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]
             start += len(rows)
             yield named_rows(names, rows, line, ids, None)
 
-    return tuple(names), (), batches()
+    return tuple(names), batches(), close
 
 
 def _opener(url: str) -> Callable[[str, str], Table]:
@@ -130,11 +131,10 @@ def _sqlite(url: str, fragment: str) -> Table:
     names = [each[0] for each in cursor.description]
 
     def portions() -> Iterator[list[Any]]:
-        with closing(connection):
-            try:
-                while rows := cursor.fetchmany(ROWS):
-                    yield rows
-            except sqlite3.Error as error:
-                raise unreachable(url, error) from error
+        try:
+            while rows := cursor.fetchmany(ROWS):
+                yield rows
+        except sqlite3.Error as error:
+            raise unreachable(url, error) from error
 
-    return names, portions()
+    return names, portions(), connection.close

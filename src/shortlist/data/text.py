@@ -25,7 +25,7 @@ CHUNK = 8 << 20  # bytes read at a time: about 300,000 rows of events
 LONGEST = 16 << 20  # characters of one line
 SPAN = 200  # lines of one quoted record; a stray quotation mark may swallow no more
 SAMPLE = 64 << 20  # bytes looked at to recognise the encoding
-ASCII, C1 = bytes(range(0x80)), bytes(range(0x80, 0xA0))
+C1 = range(0x80, 0xA0)  # control characters in Latin-1, letters and signs in Windows 1252
 SEPARATORS = ("::", "\t", "|", ";", ",")
 
 
@@ -74,19 +74,16 @@ def recognise_encoding(path: Path) -> tuple[str, str]:
             name = "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
             return name, f"read as {name}: every second byte is zero"
         decoder = codecs.getincrementaldecoder("utf-8")()
-        seen, high, control, block = 0, 0, 0, start
-        while block and seen < SAMPLE:
-            try:
+        seen, block, before = 0, start, b""
+        try:
+            while block and seen < SAMPLE:
                 decoder.decode(block)
-            except UnicodeDecodeError:
-                block += data.read(CHUNK)
-                high = len(block.translate(None, ASCII))
-                control = high - len(block.translate(None, ASCII + C1))
-                break
-            seen += len(block)
-            block = data.read(CHUNK)
-    if not high:
-        return "utf-8", ""
+                seen, before, block = seen + len(block), block, data.read(CHUNK)
+            decoder.decode(b"", final=not block)
+            return "utf-8", ""
+        except UnicodeDecodeError:
+            block = before + block + data.read(CHUNK)
+    control = any(byte in C1 for byte in set(block))
     name = "cp1252" if control else "latin-1"
     return name, f"not UTF-8: read as {name}; if letters look wrong, declare `encoding`"
 
