@@ -277,6 +277,24 @@ Numpy<int64_t> strongest_of_spread(const Array<int64_t> &query_ptr, const Array<
                            &PartsJob::strongest, active->strongest_of_spread);
 }
 
+Numpy<float> upper_product(const Array<int64_t> &left_ptr, const Array<int32_t> &left_index, const Array<float> &left_value,
+                           const Array<int64_t> &right_ptr, const Array<int32_t> &right_index, const Array<float> &right_value,
+                           int64_t width, int threads) {
+    const auto rows = static_cast<int64_t>(left_ptr.shape(0)) - 1;
+    const Csr left = csr(left_ptr, left_index, left_value, static_cast<int64_t>(right_ptr.shape(0)) - 1);
+    const Csr right = csr(right_ptr, right_index, right_value, width);
+    const auto middle = static_cast<int64_t>(right_ptr.shape(0)) - 1;
+    for (int64_t r = 0; r < middle; ++r)
+        check(std::is_sorted(right.index + right.ptr[r], right.index + right.ptr[r + 1]), "the columns of right must rise in each row");
+    auto out = std::make_unique<std::vector<float>>(static_cast<size_t>(rows * width));
+    {
+        nb::gil_scoped_release release;
+        const CrossJob job{left, right, width, out->data()};
+        in_parallel(rows, 16, threads, [&](int64_t begin, int64_t end) { active->upper_product(job, begin, end); });
+    }
+    return numpy(std::move(out), {static_cast<size_t>(rows), static_cast<size_t>(width)});
+}
+
 nb::tuple neighbours(const Array<int64_t> &left_ptr, const Array<int32_t> &left_index, const Array<float> &left_value,
                      const Array<int64_t> &right_ptr, const Array<int32_t> &right_index, const Array<float> &right_value,
                      const Array<float> &row_norm, const Array<float> &column_norm, float shrink, int64_t k, int threads) {
@@ -362,6 +380,8 @@ NB_MODULE(_kernels, m) {
           "width"_a, "wanted_ptr"_a, "wanted"_a, "threads"_a = 0);
     m.def("strongest_of_spread", &strongest_of_spread, "query_ptr"_a, "query_row"_a, "query_weight"_a, "ptr"_a, "index"_a,
           "value"_a, "width"_a, "wanted_ptr"_a, "wanted"_a, "threads"_a = 0);
+    m.def("upper_product", &upper_product, "left_ptr"_a, "left_index"_a, "left_value"_a, "right_ptr"_a, "right_index"_a,
+          "right_value"_a, "width"_a, "threads"_a = 0);
     m.def("neighbours", &neighbours, "left_ptr"_a, "left_index"_a, "left_value"_a, "right_ptr"_a, "right_index"_a,
           "right_value"_a, "row_norm"_a, "column_norm"_a, "shrink"_a, "k"_a, "threads"_a = 0);
     m.def("least_squares", &least_squares, "x"_a.noconvert(), "other"_a, "ptr"_a, "index"_a, "weight"_a, "target"_a, "gram"_a,

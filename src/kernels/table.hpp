@@ -90,6 +90,13 @@ struct SolveJob {  // per row: (gram + sum weight y y' + reg I) x = sum target y
     int32_t steps;  // of conjugate gradients
 };
 
+struct CrossJob {  // left @ right, its columns from the diagonal on
+    Csr left;
+    Csr right;
+    int64_t width;
+    float *out;  // (rows, width), zeroed
+};
+
 struct Table {
     const char *name;
     int32_t lanes;
@@ -101,6 +108,7 @@ struct Table {
     void (*top_of_spread)(const SpreadJob &, int64_t begin, int64_t end);
     void (*sums_of_spread)(const PartsJob &, int64_t begin, int64_t end);
     void (*strongest_of_spread)(const PartsJob &, int64_t begin, int64_t end);
+    void (*upper_product)(const CrossJob &, int64_t begin, int64_t end);
     void (*neighbours)(const NeighbourJob &, const int32_t *row, int64_t count);
     void (*descend)(const SolveJob &, int64_t begin, int64_t end);  // conjugate gradients
     void (*solve)(const SolveJob &, int64_t begin, int64_t end);  // Cholesky

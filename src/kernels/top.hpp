@@ -245,6 +245,20 @@ void top_of_spread(const SpreadJob &job, int64_t begin, int64_t end) {
     }
 }
 
+void upper_product(const CrossJob &job, int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+        float *out = job.out + row * job.width;
+        for (int64_t entry = job.left.ptr[row]; entry < job.left.ptr[row + 1]; ++entry) {
+            const int32_t middle = job.left.index[entry];
+            const float weight = job.left.value[entry];
+            const int32_t *stop = job.right.index + job.right.ptr[middle + 1];
+            const int32_t *column = std::lower_bound(job.right.index + job.right.ptr[middle], stop, static_cast<int32_t>(row));
+            for (const float *value = job.right.value + (column - job.right.index); column < stop; ++column, ++value)
+                out[*column] += weight * *value;
+        }
+    }
+}
+
 // What top_of_spread ranks by, at given columns only.
 void sums_of_spread(const PartsJob &job, int64_t begin, int64_t end) {
     Buffer<float> acc(job.width);

@@ -79,6 +79,18 @@ def strongest_of_spread(
 ) -> Pointers:
     """(N,) which entry of the query's rows has the largest part above 0 in that sum, the last of equals; -1 = none."""
 
+def upper_product(
+    left_ptr: Pointers,
+    left_index: Ints,
+    left_value: Floats,
+    right_ptr: Pointers,
+    right_index: Ints,
+    right_value: Floats,
+    width: int,
+    threads: int = 0,
+) -> Floats:
+    """(R, width) left @ right of two sparse matrices, from each row's diagonal on; below it zeros."""
+
 def neighbours(
     left_ptr: Pointers,
     left_index: Ints,

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.linalg.lapack import spotrf, spotri
 from scipy.sparse import csr_array
 
-from shortlist import ops
-from shortlist.dataset import Dataset
+from shortlist import _kernels, ops
+from shortlist.dataset import Dataset, rows_of
 from shortlist.errors import ConfigError
 from shortlist.types import Candidates, Queries, Ragged, Rows, Scores, Vectors
 
@@ -88,20 +88,25 @@ class EaseModel:
 
 
 def _gram(matrix: csr_array) -> Vectors:
-    """X'X as a dense (I, I) float32 matrix, a block of rows at a time."""
-    items = matrix.shape[1]
-    gram = np.empty((items, items), np.float32)
-    across = matrix.T.tocsr()
-    for start in range(0, items, BLOCK):
-        gram[start : start + BLOCK] = (across[start : start + BLOCK] @ matrix).toarray()
-    return gram
+    """The upper triangle of X'X as a dense (S, S) float32 matrix, zeros below."""
+    by_user, by_item = rows_of(matrix), rows_of(matrix.T.tocsr())
+    return _kernels.upper_product(
+        by_item.ptr,
+        by_item["item"],
+        by_item["score"],
+        by_user.ptr,
+        by_user["item"],
+        by_user["score"],
+        matrix.shape[1],
+    )
 
 
 def _invert(matrix: Vectors) -> None:
-    """Replace a symmetric positive definite matrix by its inverse: LAPACK's Cholesky, in place, in float32."""
+    """Replace a symmetric positive definite matrix, given by its upper triangle, by its inverse: LAPACK's Cholesky, in
+    place, in float32."""
     if not len(matrix):
         return
-    column_major = matrix.T  # the same memory and, being symmetric, the same matrix
+    column_major = matrix.T  # the same memory, the upper triangle being its lower
     factor, failed = spotrf(column_major, lower=True, overwrite_a=True)
     if not failed:
         _, failed = spotri(factor, lower=True, overwrite_c=True)

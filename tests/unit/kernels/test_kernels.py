@@ -251,3 +251,13 @@ def test_parts_of_spread_are_those_of_the_sparse_product(seed: int, queries: int
         else:
             assert np.isnan(sums[at])
             assert strongest[at] == -1
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.integers(0, 30), st.integers(1, 40))
+def test_upper_product_is_the_upper_triangle_of_the_product(seed: int, rows: int, middle: int) -> None:
+    chance = np.random.default_rng(seed)
+    dense = np.where(chance.random((middle, rows)) < 0.3, chance.integers(1, 4, (middle, rows)), 0).astype(np.float32)
+    right, left = as_lists(dense), as_lists(dense.T)
+    question = left.ptr, left["item"], left["score"], right.ptr, right["item"], right["score"]
+    np.testing.assert_array_equal(_kernels.upper_product(*question, rows), np.triu(dense.T @ dense))
