@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 
 from shortlist import errors, release
-from shortlist.cli import app, failures, version
+from shortlist.cli import app, failures
 from shortlist.config import load
 from shortlist.data.world import generate
 
@@ -363,7 +363,7 @@ def test_the_unexpected_leaves_a_report_and_no_traceback(run: Run, monkeypatch: 
     def broken(name: str) -> str:
         raise RuntimeError("cannot reach mysql://ann:secret@host/db")
 
-    monkeypatch.setattr(version.metadata, "version", broken)
+    monkeypatch.setattr("importlib.metadata.version", broken)
     done = run("version")
     assert done.code == 1
     assert "Traceback" not in done.err

@@ -1,7 +1,6 @@
 """`shortlist version`."""
 
 import platform
-from importlib import metadata
 
 from shortlist.cli.options import Json, described
 from shortlist.cli.screen import Screen
@@ -17,6 +16,8 @@ LIBRARIES = ("numpy", "scipy", "polars", "starlette", "uvicorn")
 
 
 def version(json: Json = False) -> None:
+    from importlib import metadata
+
     from shortlist import __version__
 
     screen = Screen(json=json)
