@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from shortlist.release import Release
@@ -58,10 +58,11 @@ class Metrics:
     def effect(self, seconds: float) -> None:
         self.effected.observe(max(0.0, seconds))
 
-    def answered(self, scenario: str, reply: Reply) -> None:
-        """Everything that a reply's trace says."""
+    def answered(self, scenario: str, lists: int, reply: Reply) -> None:
+        """Everything that the trace of a reply of so many lists says."""
         trace, slate = reply.trace, reply.slate
-        self.recommendations.labels(scenario, trace.level).inc()
+        self.recommendations.labels(scenario, trace.level).inc(lists)
+        self.empty.inc(lists - len(np.unique(slate.query)))
         for step in (*trace.steps, *reply.explained.steps):
             name = f"{step.stage} {step.name}".strip()
             self.stage.labels(name).observe(step.seconds)
@@ -70,13 +71,8 @@ class Metrics:
                 self.degraded.labels(name, step.error.partition(":")[0]).inc()
         for name, rows in trace.drops.items():
             self.dropped.labels("filter", name).inc(rows)
-        unscored = sum(
-            not math.isfinite(score) for score in slate.columns["score"][~slate.columns["fallback"]].tolist()
-        )
-        if unscored:
-            self.nonfinite.labels("score").inc(unscored)
-        if not len(slate):
-            self.empty.inc()
+        ranked = slate.columns["score"][~slate.columns["fallback"]]
+        self.nonfinite.labels("score").inc(int(np.count_nonzero(~np.isfinite(ranked))))
 
     def text(self, serving: Release, now: int) -> bytes:
         """The exposition at `now` (microseconds)."""

@@ -60,19 +60,21 @@ class Service:
 
         `where` is the JSON pointer to each question.
         """
+        results: dict[int, wire.Recommendation | Refusal] = {}
         groups: dict[tuple[str, object, str], list[int]] = {}
-        for position, ask in enumerate(asks):
-            groups.setdefault((ask.scenario, ask.n, ask.filter), []).append(position)
-        results: list[wire.Recommendation | Refusal] = [Refusal("internal", "unanswered")] * len(asks)
-        for positions in groups.values():
+        for position, (ask, pointer) in enumerate(zip(asks, where, strict=True)):
+            try:
+                self._check(ask, pointer)
+            except Refusal as refused:
+                results[position] = refused
+            else:
+                groups.setdefault((ask.scenario, ask.n, ask.filter), []).append(position)
+        for some in groups.values():
             answered = self._together(
-                [asks[each] for each in positions],
-                [request_ids[each] for each in positions],
-                [where[each] for each in positions],
+                [asks[at] for at in some], [request_ids[at] for at in some], [where[at] for at in some]
             )
-            for position, answer in zip(positions, answered, strict=True):
-                results[position] = answer
-        return results
+            results.update(zip(some, answered, strict=True))
+        return [results[position] for position in range(len(asks))]
 
     def similar(self, item_id: str, query: wire.SimilarQuery, request_id: str) -> wire.Recommendation:
         """Items like one item. Raises not_found for an item that the catalog does not know."""
@@ -93,28 +95,17 @@ class Service:
 
     def _together(
         self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str], where: Sequence[str]
-    ) -> list[wire.Recommendation | Refusal]:
-        """Questions of one scenario, number and filter: what is wrong with one stops that one only."""
-        results: dict[int, wire.Recommendation | Refusal] = {}
-        good: list[int] = []
-        for position, (ask, pointer) in enumerate(zip(asks, where, strict=True)):
-            try:
-                self._check(ask, pointer)
-                good.append(position)
-            except Refusal as refused:
-                results[position] = refused
-        if good:
-            try:
-                answers = self._answers([asks[each] for each in good], [request_ids[each] for each in good])
-                results.update(zip(good, answers, strict=True))
-            except ConditionRefused as error:
-                for each in good:
-                    results[each] = Refusal(
-                        "invalid_argument", str(error), hint=error.hint, pointer=f"{where[each]}/filter"
-                    )
-            except FilterFailed as error:
-                results.update(dict.fromkeys(good, refusal(error)))
-        return [results[position] for position in range(len(asks))]
+    ) -> Sequence[wire.Recommendation | Refusal]:
+        """Questions of one scenario, number and filter."""
+        try:
+            return self._answers(asks, request_ids)
+        except ConditionRefused as error:
+            return [
+                Refusal("invalid_argument", str(error), hint=error.hint, pointer=f"{pointer}/filter")
+                for pointer in where
+            ]
+        except FilterFailed as error:
+            return [refusal(error)] * len(asks)
 
     def _check(self, ask: wire.RecommendRequest, where: str) -> None:
         scenarios = self.runtime.release.pipelines
@@ -147,7 +138,7 @@ class Service:
         queries = self._queries(asks, request_ids)
         explain = any(ask.explain != "none" for ask in asks)
         reply = self.runtime.recommend(asks[0].scenario, queries, asks[0].n or None, explain=explain)
-        self.metrics.answered(asks[0].scenario, reply)
+        self.metrics.answered(asks[0].scenario, len(asks), reply)
         lists = self._lists(asks, queries, reply)
         facts = reply.release.facts
         as_of = facts.get("last_event")
