@@ -38,7 +38,7 @@ def all_rows(catalog: Catalog, entity: str = "item") -> Rows:
 
 def kind_of(column: Column) -> str:
     """What a catalog column holds: text, number, time, flag or list; "" when it has no row to tell text from list."""
-    if column.dtype == np.bool_:
+    if column.dtype in (np.bool_, np.int8):
         return "flag"
     if column.dtype == np.int64:
         return "time"

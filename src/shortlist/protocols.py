@@ -95,7 +95,7 @@ class Catalog(Protocol):
     """Names and slow facts. The only place that knows external ids. Rows are append-only and never reused.
 
     Entities are "user" and "item". Column values: text (object array of str), number (float64), time (int64
-    microseconds), flag (bool), list of text (object array of tuples). No value reads as "", NaN, -1, False, ().
+    microseconds), flag (int8: 1, 0), list of text (object array of tuples). No value reads as "", NaN, -1, -1, ().
     """
 
     def rows(self, entity: str, ids: Sequence[str], *, create: bool = False) -> Rows: ...  # -1 = unknown

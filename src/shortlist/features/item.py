@@ -40,4 +40,9 @@ class ItemColumns:
                     where="features.item: names",
                     hint="the age of a time column is in features.recency",
                 )
-        return {name: fact.astype(np.float32) for name, fact in facts.items()}
+        return {
+            name: np.where(fact < 0, np.nan, fact).astype(np.float32)
+            if kind_of(fact) == "flag"
+            else fact.astype(np.float32)
+            for name, fact in facts.items()
+        }

@@ -22,7 +22,7 @@ class Available:
     """Takes out items whose `column` says no, and items outside their time.
 
     `column` may be a number (0 or less = no, as a stock count), a text (one of `no`, in any case) or a flag. No value
-    means available, and so does a catalog without the column; a flag cannot be without a value, its rest is False.
+    means available, and so does a catalog without the column.
     `start` and `end` name time columns: available from `start` on and until just before `end`.
     """
 
@@ -69,7 +69,8 @@ class Available:
     def _says_yes(self, column: Column) -> Mask:
         match kind_of(column):
             case "flag":
-                return column
+                known: Mask = column != 0
+                return known
             case "number":
                 return np.isnan(column) | (column > 0)
             case "text":

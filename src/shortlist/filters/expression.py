@@ -380,7 +380,7 @@ def moment(text: str) -> int | None:
 def _mask(node: Node, columns: Columns) -> Mask:
     match node:
         case Name(text):
-            flag: Mask = columns[text]
+            flag: Mask = columns[text] == 1
             return flag
         case Not(inner):
             return ~_mask(inner, columns)
@@ -447,7 +447,7 @@ def _known(column: Column) -> Mask:
         case "time":
             known = column != -1
         case "flag":
-            known = np.ones(len(column), np.bool_)
+            known = column >= 0
         case _:
             known = column.astype(np.bool_)
     return known

@@ -311,8 +311,8 @@ def field(value: Any) -> Field | None:
     """A value of a catalog column as JSON; None when there is none."""
     if isinstance(value, str | tuple):
         return (value if isinstance(value, str) else list(value)) or None
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
+    if isinstance(value, np.int8):  # a flag
+        return bool(value) if value >= 0 else None
     if isinstance(value, np.int64):
         return moment(int(value)).isoformat().replace("+00:00", "Z") if value >= 0 else None
     return finite(value)
@@ -324,7 +324,7 @@ def column(value: Field | None, like: Column | None, where: str) -> Column:
     out: Column
     match expected, value:
         case "flag", bool() | None:
-            return np.array([bool(value)])
+            return np.array([-1 if value is None else value], np.int8)
         case "number", int() | float() | None if not isinstance(value, bool):
             return np.array([math.nan if value is None else float(value)], np.float64)
         case "time", str() | None:

@@ -24,7 +24,7 @@ TYPES: Mapping[str, tuple[Any, Any]] = {
     "text": (object, ""),
     "number": (np.float64, np.nan),
     "time": (np.int64, -1),
-    "flag": (np.bool_, False),
+    "flag": (np.int8, -1),
     "list": (object, ()),
 }
 """Types of a column: dtype in memory, and how "no value" reads."""
@@ -97,7 +97,7 @@ class EmbeddedCatalog:
         """Merge: columns and rows that are not named keep their values, a value None (or NaN) removes.
 
         A column's type is set by its first value: floats are numbers, int64 and datetime64 are times (microseconds),
-        other integers numbers, booleans flags; in object arrays str, numbers, bool, and tuples or lists of str. Of a
+        other integers numbers, booleans and int8 (1, 0, -1 = no value) flags; in object arrays str, numbers, bool, and tuples or lists of str. Of a
         row that is given twice the last value holds.
         """
         table = self._table(entity)
@@ -254,8 +254,8 @@ def _type_of(column: Column) -> str | None:
     if column.dtype == object:
         first = next((value for value in column if value is not None), None)
         return next((name for name in ("text", "flag", "number", "list") if _FITS[name](first)), None)
-    if column.dtype == np.int64:
-        return "time"
+    if column.dtype in (np.int64, np.int8):
+        return "time" if column.dtype == np.int64 else "flag"
     return {"f": "number", "i": "number", "u": "number", "b": "flag"}.get(column.dtype.kind)
 
 

@@ -26,9 +26,9 @@ KINDS_OF_COLUMNS: dict[str, Any] = {
     "tags": st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=3).map(tuple),
 }
 DTYPES: dict[str, Any] = {
-    "title": object, "price": np.float64, "added": np.int64, "ready": np.bool_, "tags": object
+    "title": object, "price": np.float64, "added": np.int64, "ready": np.int8, "tags": object
 }  # fmt: skip
-BLANKS: dict[str, Any] = {"title": "", "price": np.nan, "added": -1, "ready": False, "tags": ()}
+BLANKS: dict[str, Any] = {"title": "", "price": np.nan, "added": -1, "ready": -1, "tags": ()}
 
 
 def _column(name: str, values: Sequence[Any]) -> np.ndarray[Any, Any]:

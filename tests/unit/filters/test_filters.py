@@ -104,6 +104,14 @@ def test_available_reads_numbers_texts_and_flags(catalog):
         left(Available(catalog, "tags"), asking())
 
 
+def test_one_item_said_to_be_unavailable_hides_no_other(catalog):
+    put(catalog, "abc", stock=np.array([1.0, 1.0, 1.0]))
+    put(catalog, "b", available=np.array([False]))
+    assert left(Available(catalog), asking(), 3) == [[0, 2]]
+    put(catalog, "b", available=[None])
+    assert left(Available(catalog), asking(), 3) == [[0, 1, 2]]
+
+
 def test_available_from_start_until_end_of_each_question(catalog):
     put(catalog, "abcd", opens=np.array([-1, 10, 20, 30]), closes=np.array([-1, 15, -1, 40]))
     filter = Available(catalog, start="opens", end="closes")
