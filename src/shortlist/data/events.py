@@ -214,17 +214,17 @@ class EventLoad:
     def _rows(self, entity: str, ids: pl.Series, create: bool) -> Rows:
         """(E,) the row of each id; -1 where it is unknown and not to be created."""
         unique = ids.unique(maintain_order=True)
-        names = unique.to_list()
-        if not names:
+        if not len(unique):
             return np.empty(0, np.int32)
-        rows = self.catalog.rows(entity, names)
-        new = rows < 0
-        if new.any():
+        rows = self.catalog.rows(entity, unique.to_list()).copy()
+        absent = rows < 0
+        if absent.any():
+            new = unique.filter(absent)
             if entity == "item":
-                self.ghosts += int(ids.is_in(unique.filter(new).implode()).sum())
+                self.ghosts += int(ids.is_in(new.implode()).sum())
             if create:
-                rows = self.catalog.rows(entity, names, create=True)
-                self.tally.created[entity] += int(new.sum())
+                rows[absent] = self.catalog.rows(entity, new.to_list(), create=True)
+                self.tally.created[entity] += len(new)
         return ids.replace_strict(unique, pl.Series(rows), return_dtype=pl.Int32).to_numpy()
 
     def _events(self, frame: pl.DataFrame, user: Rows, item: Rows) -> Events:

@@ -158,8 +158,9 @@ class _Guesser:
             return said[0], 0.8
         if not unique and self.frame.width >= 2:
             return "events", 0.6
-        texts = self.frame.select(pl.col(pl.String).exclude(first.name).str.len_chars().mean())
-        return ("items" if max(texts.row(0), default=0) > 12 else "users"), 0.5
+        texts = [column for column in self.frame.get_columns()[1:] if column.dtype == pl.String]
+        longest = max((float(text.str.len_chars().mean() or 0) for text in texts), default=0)  # type: ignore[arg-type]
+        return ("items" if longest > 12 else "users"), 0.5
 
     def _by_name(self, role: str) -> str:
         """The column that is called like the role; "" when none is."""

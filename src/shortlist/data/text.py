@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ LONGEST = 16 << 20  # characters of one line
 SPAN = 200  # lines of one quoted record; a stray quotation mark may swallow no more
 SAMPLE = 64 << 20  # bytes looked at to recognise the encoding
 C1 = range(0x80, 0xA0)  # control characters in Latin-1, letters and signs in Windows 1252
+KEPT = re.compile("[\ud800-\udfff]")  # bytes that could not be decoded
 SEPARATORS = ("::", "\t", "|", ";", ",")
 
 
@@ -296,8 +298,8 @@ def _decodable(lines: list[str], first: int) -> tuple[list[str], list[Reject], l
         pass
     lines, bad, broken = list(lines), [], []
     for i, each in enumerate(lines):
-        if any(0xD800 <= ord(letter) < 0xE000 for letter in each):
-            lines[i] = each.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        if KEPT.search(each):
+            lines[i] = KEPT.sub(lambda kept: f"\\x{ord(kept[0]) & 0xFF:02x}", each)
             broken.append(i)
             bad.append(
                 Reject(

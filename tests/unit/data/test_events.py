@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from shortlist.data import text
 from shortlist.data.events import IN_ORDER, hashed
+from shortlist.data.guess import guess
 from shortlist.data.load import load
 from shortlist.data.mapping import Mapping, Rule
 from shortlist.dataset import Kinds
@@ -298,3 +299,25 @@ def test_rejects_are_json_lines_of_any_letters(shop: Shop) -> None:
     first, second = (shop.folder / "rejects.jsonl").read_text("utf-8").splitlines()
     assert json.loads(first)["reason"] == "encoding"
     assert "é" in second
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.binary(max_size=120)
+    | st.text(st.sampled_from('user_id,item1"\n\r\t|;: {}[]é\x00'), max_size=80).map(str.encode),
+    st.sampled_from(["soup.csv", "soup.jsonl", "soup.parquet"]),
+    st.booleans(),
+)
+def test_any_bytes_are_loaded_or_refused(tmp_path: Path, content: bytes, name: str, named: bool) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    mapping = Mapping(names=("user_id", "item_id")) if named else Mapping()
+    with Embedded.memory() as stores:
+        try:
+            Shop(stores, tmp_path).load(path, mapping)
+        except ShortlistError as error:
+            assert error.hint
+        try:
+            guess([path])
+        except ShortlistError as error:
+            assert error.hint
