@@ -16,7 +16,8 @@ Params = dict[str, Any]
 FACTORS = (32, 64, 128)
 NEIGHBOURS = (20, 50, 100, 200, 500)
 RIDGE = (25, 50, 100, 200, 400, 800, 1600, 3200)
-SHARE = (0.01, 0.03, 0.1, 0.3, 1.0)  # weight of an unobserved pair
+PAIR = (0.01, 0.03, 0.1, 0.3, 1.0)  # weight of an unobserved pair, a liking weighs 1
+PAIRS = (0.3, 1.0, 3.0, 10.0, 30.0)  # the same over all pairs together, all likings weigh 1
 ALPHA = (1.0, 3.0, 10.0, 30.0, 100.0)  # weight of an observed pair
 HALF_LIFE = (0.7, 1.0, 2.0, 4.0, 8.0, 16.0)
 
@@ -30,8 +31,9 @@ _IMPLICIT_KNN: Space = {
 _ALS: Space = {
     "factors": FACTORS,
     "reg": (0.0003, 0.001, 0.003, 0.01, 0.03),
-    "unobserved": SHARE,
+    "unobserved": PAIRS,
     "exponent": (0.5, 1.0),
+    "iterations": (16,),  # as many as the peers make
 }
 _KNN: Space = {
     "weighting": ("cosine", "tfidf", "bm25"),
@@ -47,7 +49,7 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
         "peer:irspack": {
             "n_components": FACTORS,
             "reg": (0.0003, 0.001, 0.003, 0.01, 0.03),
-            "alpha0": SHARE,
+            "alpha0": PAIR,
             "nu": (0.5, 1.0),
         },
         "peer:rectools": _IMPLICIT_ALS,
@@ -55,6 +57,7 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
             "embedding_size": FACTORS,
             "regularization": (0.1, 1.0, 3.0, 10.0, 30.0, 100.0),
             "weight": ALPHA,
+            "epochs": (15,),
         },
     },
     "ease": {
