@@ -58,16 +58,22 @@ private:
     Buffer<Local> slot_;
 };
 
-inline bool contains(const Lists &lists, int64_t query, int32_t item) {
-    int64_t low = lists.ptr[query], high = lists.ptr[query + 1];
+// The first of the rising numbers in [low, high) that is not below `value`.
+inline const int32_t *reach(const int32_t *low, const int32_t *high, int32_t value) {
     while (low < high) {
-        const int64_t middle = (low + high) / 2;
-        if (lists.item[middle] < item)
+        const int32_t *middle = low + (high - low) / 2;
+        if (*middle < value)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < lists.ptr[query + 1] && lists.item[low] == item;
+    return low;
+}
+
+inline bool contains(const Lists &lists, int64_t query, int32_t item) {
+    const int32_t *stop = lists.item + lists.ptr[query + 1];
+    const int32_t *found = reach(lists.item + lists.ptr[query], stop, item);
+    return found < stop && *found == item;
 }
 
 inline bool permits(const bool *allowed, int64_t size, int64_t item) { return item >= size || allowed[item]; }
@@ -252,7 +258,7 @@ void upper_product(const CrossJob &job, int64_t begin, int64_t end) {
             const int32_t middle = job.left.index[entry];
             const float weight = job.left.value[entry];
             const int32_t *stop = job.right.index + job.right.ptr[middle + 1];
-            const int32_t *column = std::lower_bound(job.right.index + job.right.ptr[middle], stop, static_cast<int32_t>(row));
+            const int32_t *column = reach(job.right.index + job.right.ptr[middle], stop, static_cast<int32_t>(row));
             for (const float *value = job.right.value + (column - job.right.index); column < stop; ++column, ++value)
                 out[*column] += weight * *value;
         }

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from shortlist.models.als import Als
+from shortlist.models.als_explicit import ExplicitAls
 from shortlist.models.itemknn import ItemKnn
 from shortlist.models.userknn import UserKnn
 from shortlist.protocols import Recipe
@@ -21,6 +22,19 @@ class TestAls(RecipeContract):
 class TestAlsModel(SourceContract, ScorerContract, ExplainerContract):
     def make(self, world: World) -> Any:
         return Als(factors=20, iterations=4).fit(world.data, seed=0)
+
+    def knows(self, world: World) -> Rows:
+        return np.arange(world.data.n_items, dtype=np.int32)
+
+
+class TestExplicitAls(RecipeContract):
+    def make(self, world: World) -> Recipe[Any]:
+        return ExplicitAls(factors=6, iterations=3)
+
+
+class TestExplicitAlsModel(SourceContract, ScorerContract):
+    def make(self, world: World) -> Any:
+        return ExplicitAls(factors=6, iterations=3).fit(world.data, seed=0)
 
     def knows(self, world: World) -> Rows:
         return np.arange(world.data.n_items, dtype=np.int32)

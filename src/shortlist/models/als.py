@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shortlist import ops
+from shortlist import _kernels, ops
 from shortlist.dataset import Dataset, rows_of
 from shortlist.types import Candidates, Queries, Ragged, Rows, Scores, Vectors
 
-LANES = 16  # vectors are padded with zeros to a multiple of this
+LANES = 16  # the kernels want vectors padded with zeros to a multiple of this
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,6 @@ class Als:
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
     def fit(self, data: Dataset, *, seed: int) -> AlsModel:
-        from shortlist import _kernels
-
         chance = np.random.default_rng(seed)
         matrix = data.matrix
         likings = (rows_of(matrix), rows_of(matrix.T.tocsr()))
@@ -44,10 +42,7 @@ class Als:
         frequency = [weight[0] + pair * items, weight[1] + pair * users]
         total = sum(float((each**self.exponent).sum()) for each in frequency)
         reg = self.reg * sum(float(each.sum()) for each in frequency) / max(total, 1e-12)
-        width = -(-self.factors // LANES) * LANES
-        vectors = [np.zeros((size, width), np.float32) for size in matrix.shape]
-        for each in vectors:
-            each[:, : self.factors] = chance.normal(0, self.deviation / self.factors**0.5, (len(each), self.factors))
+        vectors = [padded(chance, size, self.factors, self.deviation) for size in matrix.shape]
         for _ in range(self.iterations):
             for side in (0, 1):
                 rows, other = likings[side], vectors[1 - side]
@@ -106,8 +101,6 @@ class AlsModel:
 
     def fold_in(self, history: Ragged) -> Vectors:
         """(B, D) vectors of the people with these histories; zeros where nothing known is liked."""
-        from shortlist import _kernels
-
         liked = ops.liked(history, self.half_life, len(self.item))
         user = np.zeros((len(history), self.item.shape[1]), np.float32)
         weight = liked["weight"]
@@ -121,9 +114,14 @@ class AlsModel:
         return _reg(self.reg, said + self.pairs, self.exponent)
 
 
-def _gram(vectors: Vectors, pair: float) -> Vectors:
-    from shortlist import _kernels
+def padded(chance: np.random.Generator, count: int, factors: int, deviation: float, room: int = 0) -> Vectors:
+    """(count, D) random vectors of about the length `deviation`; zeros from column `factors` on, at least `room`."""
+    vectors = np.zeros((count, -(-(factors + room) // LANES) * LANES), np.float32)
+    vectors[:, :factors] = chance.normal(0, deviation / factors**0.5, (count, factors))
+    return vectors
 
+
+def _gram(vectors: Vectors, pair: float) -> Vectors:
     return np.float32(pair) * _kernels.gram(vectors)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shortlist import ops
+from shortlist import _kernels, ops
 from shortlist.dataset import Dataset, rows_of
 from shortlist.models import spread
 from shortlist.models.weighting import weighted
@@ -18,14 +18,12 @@ class ItemKnn:
     """Similarity x_i · x_j / (|x_i|^2a |x_j|^2(1-a) + shrink) of weighted columns, a = `asymmetry`; BM25: x_i · x_j."""
 
     neighbours: int = 100  # kept for each item
-    weighting: str = "cosine"  # cosine | tfidf | bm25
+    weighting: str = "tfidf"  # cosine | tfidf | bm25
     shrink: float = 0.0  # larger: pairs that few people share count less
     asymmetry: float = 0.5  # 0.5 = cosine; smaller: towards popular neighbours less
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
     def fit(self, data: Dataset, *, seed: int) -> ItemKnnModel:
-        from shortlist import _kernels
-
         matrix = weighted(data.matrix, self.weighting)
         length = np.sqrt(matrix.power(2).sum(axis=0)).astype(np.float32)
         norm = np.ones_like(length) if self.weighting == "bm25" else length  # BM25 has its own way with long columns

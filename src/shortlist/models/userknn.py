@@ -19,7 +19,7 @@ ANYONE = np.empty(0, np.bool_)
 class UserKnn:
     """Cosine of a person's likings with everybody's in training; works for histories that training never saw."""
 
-    neighbours: int = 200
+    neighbours: int = 50
     weighting: str = "cosine"  # cosine | tfidf | bm25
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
