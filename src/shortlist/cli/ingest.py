@@ -46,6 +46,9 @@ def ingest(
     map: Annotated[
         list[str] | None, typer.Option("--map", metavar="ROLE=COLUMN", help=f"ROLE is one of {', '.join(ROLES)}.")
     ] = None,
+    time_unit: Annotated[
+        str | None, typer.Option(metavar="UNIT", help='s, ms, us, iso, or a pattern such as "%d.%m.%Y".')
+    ] = None,
     config: Config = HERE,
     json: Json = False,
     quiet: Quiet = False,
@@ -59,6 +62,8 @@ def ingest(
     screen = Screen(json=json, quiet=quiet)
     settings = load(config)
     roles: dict[str, Any] = dict(_role(each) for each in map or [])
+    if time_unit is not None:
+        roles["time_unit"] = time_unit
     jobs = sorted(_jobs(settings, files or [], kind, roles), key=lambda job: ORDER.index(job[1].entity))
     if not jobs:
         raise ConfigError(
@@ -68,10 +73,11 @@ def ingest(
         )
     now = int(datetime.now(UTC).timestamp() * 1e6)
     done: list[Summary] = []
+    written: set[Path] = set()
     with open_configured(settings) as stores:
         held = next((each.held for each in stores.backends.values() if hasattr(each, "held")), None)
         for source, mapping in jobs:
-            rejects = settings.home / "shortlist-data" / "rejects" / f"{_stem(source)}.rejects.jsonl"
+            rejects = _unwritten(settings.home / "shortlist-data" / "rejects", _stem(source), written)
             with screen.progress(_stem(source)) as progress:
                 summary = load_source(
                     source,
@@ -123,9 +129,19 @@ def _role(given: str) -> tuple[str, str]:
 
 def _stem(source: str) -> str:
     """A short name of a file or URL, fit for a file name."""
-    if "://" in source:
-        return source.partition("://")[0]
-    return Path(source).name
+    if "://" not in source:
+        return Path(source).name
+    scheme, _, rest = source.partition("://")
+    table = rest.partition("#")[2]
+    return f"{scheme}-{table}" if table.isidentifier() else scheme
+
+
+def _unwritten(folder: Path, stem: str, written: set[Path]) -> Path:
+    """Where the rejects of one source go: two sources of this run never share a file."""
+    names = (stem, *(f"{stem}-{n}" for n in range(2, len(written) + 2)))
+    path = next(each for name in names if (each := folder / f"{name}.rejects.jsonl") not in written)
+    written.add(path)
+    return path
 
 
 def _tell(screen: Screen, summary: Summary) -> None:
