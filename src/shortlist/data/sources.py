@@ -15,6 +15,7 @@ import polars as pl
 
 from shortlist.data import sql, text
 from shortlist.data.mapping import Mapping
+from shortlist.data.records import Form
 from shortlist.data.rows import Batch, Reject, named_rows
 from shortlist.errors import DataError, NotFound
 
@@ -29,7 +30,7 @@ class Source:
     names: tuple[str, ...]
     notes: tuple[str, ...]
     batches: Iterator[Batch]
-    form: text.Form | None = None  # of text tables
+    form: Form | None = None  # of text tables
     close: Callable[[], None] = lambda: None
 
 

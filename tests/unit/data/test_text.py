@@ -10,6 +10,7 @@ import pytest
 
 from shortlist.data import text
 from shortlist.data.mapping import Mapping
+from shortlist.data.rows import Reject
 from shortlist.errors import DataError, NotFound
 
 PLAIN = [["u", "i"], ["1", "a"], ["2", "b"]]
@@ -42,7 +43,7 @@ UGLY: dict[str, tuple[bytes, list[list[str]], list[int]]] = {  # bytes, rows aft
 }
 
 
-def rows(path: Path, **mapping: Any) -> tuple[list[list[str]], list[int], list[text.Reject]]:
+def rows(path: Path, **mapping: Any) -> tuple[list[list[str]], list[int], list[Reject]]:
     form = text.recognise(path, Mapping(**{"user": "u", "item": "i", **mapping}))
     batches = list(text.read(path, form))
     cells = [list(row) for batch in batches for row in batch.frame.iter_rows()]
@@ -97,6 +98,14 @@ def test_a_stray_quotation_mark_swallows_no_rows(tmp_path: Path) -> None:
     cells, _, bad = rows(path)
     assert len(cells) == 999
     assert [each.line for each in bad] == [2]
+
+
+def test_a_quoted_record_with_bytes_that_are_no_letters_is_not_mended(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.csv"
+    path.write_bytes(b'u,i\n1,"a\n\xff\nb"\n2,c\n')
+    cells, lines, bad = rows(path, encoding="utf-8")
+    assert (cells, lines) == ([["2", "c"]], [5])
+    assert {each.line: each.reason for each in bad} == {2: "encoding", 3: "encoding", 4: "columns"}
 
 
 def test_quotes_can_be_letters(tmp_path: Path) -> None:
