@@ -158,7 +158,7 @@ class Runtime:
         """The catalogue knows `items` (ids) now: what was held for them happens. How many events that were."""
         if self.held is None:
             return 0
-        happened = release_held(self.held, items, self.catalog, self.stores.log, self.kinds)
+        happened = release_held(self.held, items, self.catalog, self.stores.log, self.kinds, self.clock())
         self._fold()
         return happened
 

@@ -32,7 +32,6 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "no event id in {column}",
         "give every event an id, or leave `id` out: equal rows are then one",
     ),
-    "request": ("{cell} in {column} is no request number", "request numbers are whole numbers from 0 to 2**64 - 1"),
     "unknown-item": (
         "the item {cell} is not in the catalogue",
         'load items first, or set unknown_items = "hold"',

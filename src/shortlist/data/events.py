@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shortlist import ops
 from shortlist.data import times
 from shortlist.data.checks import CONTROL, number, odd_ids, refusal, without
-from shortlist.data.held import COLUMNS, Held, note
+from shortlist.data.held import AHEAD, COLUMNS, Held, note
 from shortlist.data.mapping import Mapping
 from shortlist.data.rows import ID_BYTES, Batch, Reject
 from shortlist.data.tally import Refused, Tally
@@ -23,7 +23,6 @@ from shortlist.errors import ConfigError
 from shortlist.protocols import Catalog, EventLog
 from shortlist.types import Events, Rows
 
-AHEAD = 300_000_000  # microseconds a clock may run fast
 IN_ORDER = 946_684_800_000_000  # microseconds: row n of a source without times happened n seconds after 2000-01-01
 
 
@@ -31,6 +30,11 @@ def hashed(ids: Sequence[str]) -> NDArray[np.uint64]:
     """(E, 2) the 128-bit event id of each text: BLAKE2b."""
     digests = b"".join(blake2b(each.encode("utf-8"), digest_size=16).digest() for each in ids)
     return np.frombuffer(digests, "<u8").reshape(-1, 2).astype(np.uint64)
+
+
+def request_number(request_id: str) -> int:
+    """64 bits of the request id that an answer carried: how events name the answer that led to them."""
+    return int.from_bytes(blake2b(request_id.encode("utf-8"), digest_size=8).digest(), "little")
 
 
 @dataclass
@@ -92,21 +96,17 @@ class EventLoad:
         good = checked["reason"].is_null().to_numpy()
         refused.write(self._refusals(batch, checked, np.flatnonzero(~good)), self.tally)
         position, frame = np.flatnonzero(good), checked.filter(good)
-        item = self._rows("item", frame["item"], self.mapping.unknown_items == "create")
-        absent = item < 0
-        if absent.any():
-            if self.mapping.unknown_items == "hold":
+        for entity, policy in (("item", self.mapping.unknown_items), ("user", self.mapping.unknown_users)):
+            if policy == "create":
+                continue
+            absent = self._rows(entity, frame[entity], create=False) < 0
+            if policy == "hold":
                 self._hold(frame.filter(absent))
             else:
-                refused.write(self._unknown(batch, position[absent], "item"), self.tally)
-            position, frame, item = position[~absent], frame.filter(~absent), item[~absent]
-        user = self._rows("user", frame["user"], self.mapping.unknown_users == "create")
-        absent = user < 0
-        if absent.any():
-            refused.write(self._unknown(batch, position[absent], "user"), self.tally)
-            frame, item, user = frame.filter(~absent), item[~absent], user[~absent]
+                refused.write(self._unknown(batch, position[absent], entity), self.tally)
+            position, frame = position[~absent], frame.filter(~absent)
         if len(frame):
-            new = int(np.sum(self.log.append(self._events(frame, user, item))))
+            new = int(np.sum(self.log.append(self._events(frame))))
             self.tally.accepted += new
             self.tally.duplicate += len(frame) - new
 
@@ -188,7 +188,6 @@ class EventLoad:
         late = moment.is_between(self.now + AHEAD, times.NEWEST, closed="none").fill_null(False)
         if late.any():
             self.tally.oddities["times lie in the future and were set to now"] += int(late.sum())
-            moment = pl.select(pl.when(late).then(self.now).otherwise(moment)).to_series()
         sheet.columns += [moment.alias("time"), given.is_null().alias("no time")]
         sheet.checks += [
             ("missing-time", pl.col("no time")),
@@ -201,15 +200,12 @@ class EventLoad:
         if m.id:
             sheet.columns.append(without(rows[m.id], m.missing).cast(pl.String).alias("id"))
             sheet.checks.append(("missing-id", pl.col("id").is_null()))
-        if not m.request:
-            sheet.columns.append(pl.lit(0, pl.UInt64).alias("request"))
-            return
-        given = without(rows[m.request], m.missing)
-        sheet.columns += [
-            given.cast(pl.UInt64, strict=False).alias("request"),
-            given.is_not_null().alias("requested"),
-        ]
-        sheet.checks.append(("request", pl.col("request").is_null() & pl.col("requested")))
+        request: pl.Series | pl.Expr = pl.lit(0, pl.UInt64)
+        if m.request:
+            given = without(rows[m.request], m.missing).cast(pl.String)
+            numbers = {text: request_number(text) for text in given.unique().drop_nulls().to_list()}
+            request = given.replace_strict(numbers, default=0, return_dtype=pl.UInt64)
+        sheet.columns.append(request.alias("request"))
 
     def _rows(self, entity: str, ids: pl.Series, create: bool) -> Rows:
         """(E,) the row of each id; -1 where it is unknown and not to be created."""
@@ -227,13 +223,18 @@ class EventLoad:
                 self.tally.created[entity] += len(new)
         return ids.replace_strict(unique, pl.Series(rows), return_dtype=pl.Int32).to_numpy()
 
-    def _events(self, frame: pl.DataFrame, user: Rows, item: Rows) -> Events:
+    def _events(self, frame: pl.DataFrame) -> Events:
+        user, item = (self._rows(entity, frame[entity], create=True) for entity in ("user", "item"))
         kind, value = frame["kind"].to_numpy(), frame["value"].cast(pl.Float32).to_numpy()
-        time, request = frame["time"].to_numpy(), frame["request"].fill_null(0).to_numpy()
+        time, request = frame["time"].to_numpy(), frame["request"].to_numpy()
+        # the id is made of the time as stated, so that it is the same whenever the row is loaded
         id = hashed(frame["id"].to_list()) if self.mapping.id else ops.event_ids(user, item, kind, value, time)
+        time = np.where(time > self.now + AHEAD, self.now, time)
         return Events(user, item, kind, value, time, request, id)
 
     def _hold(self, frame: pl.DataFrame) -> None:
+        if not len(frame):
+            return
         assert self.held is not None
         names = {code: name for name, code in self.codes.items()}
         ids = [""] * len(frame)
@@ -241,7 +242,6 @@ class EventLoad:
             ids = [f"{first:016x}{second:016x}" for first, second in hashed(frame["id"].to_list()).tolist()]
         frame = frame.with_columns(
             pl.col("kind").replace_strict(names, return_dtype=pl.String),
-            pl.col("request").fill_null(0),
             pl.Series("id", ids),
         )
         notes = [note(row) for row in frame.select(*COLUMNS).iter_rows(named=True)]

@@ -60,6 +60,7 @@ class FactLoad:
     catalog: Catalog
     log: EventLog
     kinds: Kinds
+    now: int
     where: str
     tally: Tally
     held: Held | None = None
@@ -109,7 +110,7 @@ class FactLoad:
         self.tally.duplicate += len(rows) - first
         self.catalog.put(self.entity, rows, {fact: column[keep] for fact, column in facts.items()})
         if self.held is not None and self.entity == "item":
-            self.tally.released += release(self.held, names, self.catalog, self.log, self.kinds)
+            self.tally.released += release(self.held, names, self.catalog, self.log, self.kinds, self.now)
 
     def finish(self) -> None:
         """What can be said only at the end."""

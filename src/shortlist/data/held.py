@@ -15,6 +15,7 @@ from shortlist.dataset import Kinds
 from shortlist.protocols import Catalog, EventLog
 from shortlist.types import Events, Mask
 
+AHEAD = 300_000_000  # microseconds a clock may run fast
 COLUMNS = {
     "user": pl.String,
     "item": pl.String,
@@ -39,8 +40,11 @@ def note(event: dict[str, Any]) -> str:
     return json.dumps({name: event[name] for name in COLUMNS}, ensure_ascii=False)
 
 
-def release(held: Held, items: Sequence[str], catalog: Catalog, log: EventLog, kinds: Kinds) -> int:
-    """Append what waited for `items`, which the catalogue knows by now; how many events were new."""
+def release(held: Held, items: Sequence[str], catalog: Catalog, log: EventLog, kinds: Kinds, now: int) -> int:
+    """Append what waited for `items`, which the catalogue knows by now; how many events were new.
+
+    Ids are made of the times as stated; a time that is still too far ahead of `now` (microseconds) is stored as now.
+    """
     with held.take_for(items) as texts:
         if not texts:
             return 0
@@ -59,4 +63,5 @@ def release(held: Held, items: Sequence[str], catalog: Catalog, log: EventLog, k
         for i, digits in enumerate(frame["id"].to_list()):
             if digits:
                 id[i] = int(digits[:16], 16), int(digits[16:], 16)
+        time = np.where(time > now + AHEAD, now, time)
         return int(np.sum(log.append(Events(user, item, kind, value, time, frame["request"].to_numpy(), id))))

@@ -63,7 +63,7 @@ def load_source(
     if mapping.entity == "events":
         loader = EventLoad(mapping, catalog, log, kinds, now, opened.where, tally, held)
     else:
-        loader = FactLoad(mapping, catalog, log, kinds, opened.where, tally, held)
+        loader = FactLoad(mapping, catalog, log, kinds, now, opened.where, tally, held)
     require(opened, loader.wanted, opened.names)
     with Refused(rejects, opened.where) as refused:
         for batch in opened.batches:

@@ -48,7 +48,7 @@ class Mapping:
     time: str = ""  # "" = rows are taken to be in order, see docs/howto/load-your-data.md
     time_unit: str = "auto"  # auto | s | ms | us | iso, or a pattern such as "%d.%m.%Y %H:%M"
     id: str = ""  # event id; without it, equal rows are one event
-    request: str = ""
+    request: str = ""  # id of the answer that led to the event
     unknown_users: Literal["create", "reject"] = "create"
     unknown_items: Literal["create", "hold", "reject"] = "create"
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 
 import numpy as np
 
 from shortlist import ops
-from shortlist.data.events import hashed
-from shortlist.data.held import note
+from shortlist.data.events import hashed, request_number
+from shortlist.data.held import AHEAD, note
 from shortlist.dataset import Kinds
 from shortlist.runtime import Runtime
 from shortlist.serve import wire
 from shortlist.serve.metrics import Metrics
 from shortlist.serve.problems import Refusal
 from shortlist.types import Events
-
-AHEAD = 300_000_000  # microseconds: how far somebody's clock may be fast
 
 
 class Intake:
@@ -66,7 +63,7 @@ class Intake:
         kind = np.array([self.kinds.table[event.type].code for event in events], np.uint8)
         value = np.array([event.value for event in events], np.float32)
         time = np.array([received if event.time is None else wire.micros(event.time) for event in events], np.int64)
-        request = np.array([number(event.request_id) if event.request_id else 0 for event in events], np.uint64)
+        request = np.array([request_number(event.request_id) if event.request_id else 0 for event in events], np.uint64)
         ids = ops.event_ids(user, item, kind, value, time)
         named = [at for at, event in enumerate(events) if event.event_id is not None]
         ids[named] = hashed([_given(events[at]) for at in named])
@@ -117,11 +114,6 @@ def kind_code(kinds: Kinds, name: str, where: str) -> int:
     return kinds.table[name].code
 
 
-def number(request_id: str) -> int:
-    """64 bits of a request id: the seed of its answer, and how events name the answer that led to them."""
-    return int.from_bytes(blake2b(request_id.encode(), digest_size=8).digest(), "little")
-
-
 def _note(event: wire.EventInput, received: int) -> str:
     """The text under which an event is held."""
     return note(
@@ -130,8 +122,8 @@ def _note(event: wire.EventInput, received: int) -> str:
             "item": str(event.item_id),
             "kind": event.type,
             "value": event.value,
-            "time": received if event.time is None else min(wire.micros(event.time), received + AHEAD),
-            "request": number(event.request_id) if event.request_id else 0,
+            "time": received if event.time is None else wire.micros(event.time),
+            "request": request_number(event.request_id) if event.request_id else 0,
             "id": "" if event.event_id is None else _digits(hashed([str(event.event_id)])[0].tolist()),
         }
     )

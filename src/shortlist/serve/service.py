@@ -10,11 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from msgspec import UNSET
 
+from shortlist.data.events import request_number
 from shortlist.errors import ConfigError
 from shortlist.pipeline import FilterFailed
 from shortlist.runtime import Reply, Runtime
 from shortlist.serve import wire
-from shortlist.serve.intake import Intake, kind_code, number
+from shortlist.serve.intake import Intake, kind_code
 from shortlist.serve.metrics import Metrics
 from shortlist.serve.problems import Refusal, refusal
 from shortlist.types import HISTORY, Queries, Ragged, Rows
@@ -173,7 +174,7 @@ class Service:
         user[named] = self.catalog.rows("user", [str(asks[position].user_id) for position in named])
         seed = np.array(
             [
-                number(request_id) if ask.seed is UNSET else ask.seed
+                request_number(request_id) if ask.seed is UNSET else ask.seed
                 for ask, request_id in zip(asks, request_ids, strict=True)
             ],
             np.uint64,

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shortlist.data import text
-from shortlist.data.events import IN_ORDER, hashed
+from shortlist.data.events import IN_ORDER, hashed, request_number
 from shortlist.data.guess import guess
 from shortlist.data.load import load
 from shortlist.data.mapping import Mapping, Rule
@@ -142,11 +142,30 @@ def test_event_ids_decide_when_they_are_given(shop: Shop) -> None:
     assert hashed(["x", "x"]).shape == (2, 2)
 
 
-def test_requests(shop: Shop) -> None:
-    summary = shop.load(shop.write("user_id,item_id,r\n1,a,18446744073709551615\n1,b,\n1,c,-1\n"), request="r")
-    assert summary.rejected == {"request": 1}
+def test_requests_are_numbered_as_the_server_does(shop: Shop) -> None:
+    shop.load(shop.write("user_id,item_id,r\n1,a,req-7\n1,b,\n1,c,req-7\n"), request="r")
     (_, events), *_ = shop.stores.log.scan()
-    assert events.request.tolist() == [2**64 - 1, 0]
+    assert events.request.tolist() == [request_number("req-7"), 0, request_number("req-7")]
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_a_time_ahead_is_the_same_event_tomorrow(shop: Shop, hold: bool) -> None:
+    path = shop.write("user_id,item_id,t\n1,a,2026-03-01T00:00:00Z\n")
+    mapping = Mapping(time="t", unknown_items="hold" if hold else "create")
+    for day in (0, 1):
+        stores = shop.stores
+        given = {"kinds": Kinds(), "now": NOW + day * DAY, "rejects": shop.folder / "r", "held": stores.held}
+        summary = load(path, mapping, stores.catalog, stores.log, **given)
+        assert summary.duplicate == day
+    if hold:
+        shop.load(shop.write("item_id\na\n", "items.csv"), entity="items")
+        assert shop.load(path, mapping).duplicate == 1
+    assert [event[4] for event in shop.events()] == [NOW]
+
+
+def test_a_refused_user_brings_no_item(shop: Shop) -> None:
+    shop.load(shop.write("user_id,item_id\n1,a\n"), unknown_users="reject")
+    assert shop.ids("item") == []
 
 
 # unknown users and items
