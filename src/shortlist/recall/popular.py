@@ -10,6 +10,8 @@ from shortlist import ops
 from shortlist.dataset import Dataset, duration
 from shortlist.recall.given import Given
 
+FLOOR = 2.0**-20  # what the oldest vote still weighs: one click of today must not make all that was liked before equal
+
 
 @dataclass(frozen=True, slots=True)
 class Popular:
@@ -30,6 +32,6 @@ class Popular:
         last = counted[np.unique(pair, return_index=True)[1]]
         vote = np.ones(len(last))
         if self.half_life:
-            vote = ops.decay(data.now - data.events.time[last], duration(self.half_life))
+            vote = np.maximum(ops.decay(data.now - data.events.time[last], duration(self.half_life)), FLOOR)
         score = np.bincount(data.events.item[last], vote, data.n_items)
         return Given.ranked(np.where(score > 0, score, -np.inf).astype(np.float32))

@@ -97,6 +97,15 @@ def test_popular_vote_is_as_old_as_the_last_liking():
     np.testing.assert_allclose(Popular(half_life="1d").fit(data, seed=0).score, [1, 1])
 
 
+def test_one_click_of_today_does_not_make_all_of_long_ago_equal():
+    """A server over data of 1998 that somebody uses in 2026: in float32 the old votes would all fade to 0."""
+    old = [(user, item, CLICK, 1, user) for item, users in enumerate((1, 3, 2)) for user in range(users)]
+    data = Dataset.of(events([*old, (0, 3, CLICK, 1, 28 * 365 * DAY)]), 3, 4)
+    model = Popular().fit(data, seed=0)
+    assert model.item.tolist() == [3, 1, 2, 0]
+    assert np.all(np.diff(model.score) < 0)
+
+
 def test_popular_takes_views_only_where_nobody_likes_anything():
     views = [(0, 0, VIEW, 1, 0), (1, 0, VIEW, 1, 1), (0, 1, VIEW, 1, 2), (0, 2, HIDE, 1, 3)]
     assert Popular().fit(Dataset.of(events(views), 2, 3), seed=0).item.tolist() == [0, 1]
