@@ -70,7 +70,7 @@ class Kinds:
     def weigh(self, owner: Rows, item: Rows, kind: NDArray[np.uint8], value: Scores) -> Scores:
         """(E,) what each event says about its item; of one owner, item and kind the earliest `cap` count, later ones 0.
 
-        Rows are in time order. The training window and the history of a request are both weighed here and nowhere else.
+        Nothing else that an owner did with an item they dislike counts. Rows are in time order. The training window and the history of a request are both weighed here and nowhere else.
         """
         weight, least, cap = np.zeros(256, np.float32), np.full(256, -np.inf, np.float32), np.zeros(256, np.int64)
         for each in self.table.values():
@@ -88,6 +88,10 @@ class Kinds:
             nth = np.empty(len(order), np.int64)
             nth[order] = np.arange(len(order)) - start
             said[capped[nth >= limit]] = 0
+        liked, disliked = np.flatnonzero(said > 0), np.flatnonzero(said < 0)
+        if len(disliked):
+            pair = (owner.astype(np.int64) << 32) | item
+            said[liked[np.isin(pair[liked], pair[disliked])]] = 0
         return said
 
 

@@ -41,6 +41,13 @@ def test_a_dislike_outweighs_a_click_and_never_goes_below_zero():
     assert data.matrix.nnz == 0
 
 
+def test_what_was_clicked_often_and_then_hidden_is_not_liked():
+    rows = [(0, 0, 1, 1, 1), (0, 0, 1, 1, 2), (0, 0, 6, 1, 3), (0, 0, 3, 1, 4), (0, 1, 1, 1, 5), (1, 0, 1, 1, 6)]
+    data = Dataset.of(events(rows), 2, 2)
+    assert data.weight.tolist() == [0, 0, -1, 0, 1, 1]
+    assert data.matrix.toarray().tolist() == [[0, 1], [1, 0]]
+
+
 def test_events_are_put_in_time_order_and_unknown_rows_left_out():
     data = Dataset.of(events([(0, 0, 1, 1, 5), (0, 1, 1, 1, 3), (-1, 0, 1, 1, 4), (0, 9, 1, 1, 4)]), 1, 2)
     assert data.events.item.tolist() == [1, 0]
