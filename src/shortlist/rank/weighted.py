@@ -22,8 +22,8 @@ ROUNDS = 40
 class ZBlend:
     """Learns `ZBlendModel` by coordinate ascent on NDCG (Metzler and Croft 2007), starting from the best single source.
 
-    On what it learns from it is therefore no worse than the best single source. Where a feature gives `score.NAME` (see
-    features.scores), it takes the place of column NAME, so that each source judges every candidate.
+    On what it learns from it is therefore no worse than the best single source that speaks. Where a feature gives
+    `score.NAME` (see features.scores), it takes the place of column NAME, so that each source judges every candidate.
     """
 
     columns: tuple[str, ...] = ()  # sources to blend; empty = all
@@ -33,8 +33,9 @@ class ZBlend:
         names = self.columns or _judges(found.columns)
         opinion = _opinions(found, names)
         pairs = _Pairs.of(np.concatenate((opinion, _bent(opinion))), found.query, label > 0, self.depth, seed)
-        weight = _ascend(pairs, _best_single(pairs, len(names)))
-        return ZBlendModel(tuple(names), weight[: len(names)], weight[len(names) :])
+        alone = _alone(pairs, len(names))
+        weight = _ascend(pairs, alone)
+        return ZBlendModel(tuple(names), weight[: len(names)], weight[len(names) :], np.maximum(alone, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +43,20 @@ class ZBlendModel:
     """Sum over the sources of weight · z + bend · max(z, 0)², z the source's score in standard deviations of its query.
 
     A source that knows nothing of a row thinks as little of it as of its worst row; one that is absent says nothing.
+    Weights learned together correct each other. Where the heaviest source says nothing at all, as for somebody new,
+    there is nothing to correct, and each of the others counts for what it is worth alone.
     """
 
     columns: tuple[str, ...]
     weight: Scores  # (C,)
     bend: Scores  # (C,) how much more (or less) the very best of a source count
+    alone: Scores  # (C,) gain in NDCG of each source without the others
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         opinion = _opinions(found, self.columns)
-        said = self.weight[:, None] * opinion + self.bend[:, None] * _bent(opinion)
-        score = np.zeros(len(found), np.float32)
-        for each in said:  # in order: np.sum would round one row differently from many
-            score += each
-        return score
+        together = _sum(self.weight[:, None] * opinion + self.bend[:, None] * _bent(opinion))
+        spoken = np.bincount(found.query, opinion[np.argmax(np.abs(self.weight))] != 0)[found.query] > 0
+        return together if spoken.all() else np.where(spoken, together, _sum(self.alone[:, None] * opinion))
 
 
 def _judges(columns: Columns) -> tuple[str, ...]:
@@ -70,6 +72,14 @@ def _opinions(found: Candidates, names: Sequence[str]) -> Scores:
     silent = np.full(len(found), np.nan, np.float32)
     raw = [found.columns.get(f"score.{name}", found.columns.get(name, silent)) for name in names]
     return ops.fill_with_least(found.query, ops.zscore_within(found.query, np.stack(raw)))
+
+
+def _sum(said: Scores) -> Scores:
+    """(N,) of (C, N), in order: np.sum would round one row differently from many."""
+    score = np.zeros(said.shape[1], np.float32)
+    for each in said:
+        score += each
+    return score
 
 
 def _bent(opinion: Scores) -> Scores:
@@ -121,14 +131,16 @@ def _drawn(length: NDArray[np.int64], query: Rows, seed: int) -> Rows:
     return names if fits.all() else np.sort(names[order][fits])
 
 
-def _best_single(pairs: _Pairs, sources: int) -> Scores:
-    weight = np.zeros(2 * sources, np.float32)
-    weight[int(np.argmax([pairs.ndcg(pairs.ahead[source]) for source in range(sources)]))] = 1
-    return weight
+def _alone(pairs: _Pairs, sources: int) -> Scores:
+    """(C,) what each source gains over saying nothing."""
+    nothing = pairs.ndcg(np.zeros_like(pairs.ahead[0]))
+    return np.array([pairs.ndcg(each) - nothing for each in pairs.ahead[:sources]], np.float32)
 
 
-def _ascend(pairs: _Pairs, weight: Scores) -> Scores:
-    """Change one weight at a time as long as the measure rises, in steps that become finer."""
+def _ascend(pairs: _Pairs, alone: Scores) -> Scores:
+    """From the best single source, change one weight at a time as long as the measure rises, in ever finer steps."""
+    weight = np.zeros(len(pairs.ahead), np.float32)
+    weight[np.argmax(alone)] = 1
     best, factor = pairs.ndcg(weight @ pairs.ahead), 1.0
     for _ in range(ROUNDS):
         before, lead = best, weight @ pairs.ahead

@@ -38,8 +38,9 @@ def naive_ndcg(query, score, label, depth):
 
 
 def naive_score(found, model):
-    score = np.zeros(len(found))
-    for name, weight, bend in zip(model.columns, model.weight, model.bend, strict=True):
+    together, alone, spoken = np.zeros(len(found)), np.zeros(len(found)), np.zeros(len(found), bool)
+    heaviest = model.columns[int(np.argmax(np.abs(model.weight)))]
+    for name, weight, bend, worth in zip(model.columns, model.weight, model.bend, model.alone, strict=True):
         column = found.columns.get(f"score.{name}", found.columns.get(name))
         for b in np.unique(found.query):
             rows = found.query == b
@@ -49,20 +50,26 @@ def naive_score(found, model):
                 continue
             z = (mine - known.mean()) / (known.std() if known.std() > 1e-12 else 1)
             z = np.where(np.isnan(z), np.nanmin(z), z)
-            score[rows] += weight * z + bend * np.maximum(z, 0) ** 2
-    return score
+            together[rows] += weight * z + bend * np.maximum(z, 0) ** 2
+            alone[rows] += worth * z
+            spoken[rows] |= name == heaviest and bool(z.any())
+    return np.where(spoken, together, alone)
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=12), st.integers(0, 1000))
 @settings(deadline=None, max_examples=40)
 def test_learned_blend_is_no_worse_than_its_best_source(sizes, seed):
     found, label = table(sizes, seed)
+    first = np.flatnonzero(np.diff(found.query, prepend=-1))
+    for number in range(3):  # each source speaks in every query
+        found.columns[f"s{number}"][first] = 9
+        found.columns[f"s{number}"][first[np.array(sizes) > 1] + 1] = -9
     model = ZBlend(depth=5).learn(found, label, seed=0)
     queries = Queries.of(np.arange(len(sizes)))
     ours = naive_ndcg(found.query, model.score(queries, found), label, 5)
     for number in range(3):
         one = np.eye(3, dtype=np.float32)[number]
-        alone = ZBlendModel(("s0", "s1", "s2"), one, np.zeros(3, np.float32)).score(queries, found)
+        alone = ZBlendModel(("s0", "s1", "s2"), one, np.zeros(3, np.float32), one).score(queries, found)
         assert ours >= naive_ndcg(found.query, alone, label, 5) - 1e-6
 
 
@@ -70,7 +77,7 @@ def test_learned_blend_is_no_worse_than_its_best_source(sizes, seed):
 @settings(deadline=None, max_examples=40)
 def test_score_is_the_naive_sum(sizes, seed):
     found, _ = table(sizes, seed)
-    model = ZBlendModel(("s0", "s2"), np.float32([1, -0.5]), np.float32([0.2, 0.1]))
+    model = ZBlendModel(("s0", "s2"), np.float32([1, -0.5]), np.float32([0.2, 0.1]), np.float32([0.3, 0.1]))
     score = model.score(Queries.of(np.arange(len(sizes))), found)
     np.testing.assert_allclose(score, naive_score(found, model), atol=1e-4)
     for b in range(len(sizes)):
@@ -109,10 +116,26 @@ def test_completed_scores_take_the_place_of_what_was_proposed():
     assert naive_ndcg(found.query, score, label, 20) == 1
 
 
+def test_somebody_new_gets_the_popular_first_whatever_corrects_the_others():
+    """Of somebody new only popularity knows anything; a negative weight beside a better source is no verdict on it."""
+    chance = np.random.default_rng(0)
+    query, known = np.repeat(np.arange(300, dtype=np.int32), 20), np.float32(chance.normal(size=6000))
+    popular = np.float32(known + chance.normal(size=6000))  # the better source, noisier
+    label = (known - 0.1 * popular > 1.7).astype(np.float32)
+    late = np.where(chance.random(6000) < 0.3, chance.random(6000), np.nan).astype(np.float32)
+    columns = {"model": known, "popular": popular, "fresh": late}
+    model = ZBlend().learn(Candidates(query, np.arange(6000, dtype=np.int32), columns), label, seed=0)
+    assert model.weight[1] < 0
+    silent = np.full(4, np.nan, np.float32)
+    new = {"model": silent, "popular": np.float32([9, 3, 1, np.nan]), "fresh": np.float32([np.nan, np.nan, np.nan, 0])}
+    found = Candidates(np.zeros(4, np.int32), np.arange(4, dtype=np.int32), new)
+    assert np.argsort(-model.score(Queries.of([0]), found), kind="stable").tolist() == [0, 1, 2, 3]
+
+
 def test_absent_source_says_nothing():
     found, _ = table([5, 5], seed=2)
-    both = ZBlendModel(("s0", "gone"), np.float32([1, 1]), np.float32([0, 0]))
-    one = ZBlendModel(("s0",), np.float32([1]), np.float32([0]))
+    both = ZBlendModel(("s0", "gone"), np.float32([1, 1]), np.float32([0, 0]), np.float32([1, 1]))
+    one = ZBlendModel(("s0",), np.float32([1]), np.float32([0]), np.float32([1]))
     queries = Queries.of([0, 1])
     np.testing.assert_array_equal(both.score(queries, found), one.score(queries, found))
 
