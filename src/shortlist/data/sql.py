@@ -32,6 +32,8 @@ def masked(url: str) -> str:
     user = parts.netloc.rpartition("@")[0].partition(":")[0]
     fragment = unquote(parts.fragment)
     table = f"#{fragment}" if fragment and not _is_query(fragment) else ""
+    if parts.netloc == host and ":" in host and "@" in f"{parts.path}{parts.query}{table}":
+        return f"{parts.scheme}://..."  # what looks like host and port is the beginning of a password with / ? or #
     return f"{parts.scheme}://{user + '@' if user else ''}{host}{parts.path}{table}"
 
 
@@ -44,6 +46,14 @@ def located(url: str, home: Path) -> str:
 def read(url: str, ids: Sequence[str]) -> tuple[tuple[str, ...], Iterator[Batch], Callable[[], None]]:
     """Column names and rows of the table or query that `url` names, and what closes the connection."""
     opener = _opener(url)
+    try:
+        urlsplit(url).port  # noqa: B018 it is read here so that a wrong one has words
+    except ValueError:
+        raise DataError(
+            "the port is not a number from 0 to 65535",
+            where=masked(url),
+            hint="in a password write / ? # @ : as %2F %3F %23 %40 %3A",
+        ) from None
     names, portions, close = opener(url, unquote(urlsplit(url).fragment))
     if len(set(names)) < len(names):
         close()

@@ -169,6 +169,9 @@ def test_sqlite_query(shop: Shop, database: Path) -> None:
         ("sqlite:///{}#SELECT 1 AS a, 2 AS a", DataError, "two columns have the same name", "AS"),
         ("sqlite:///{}x#ratings", NotFound, "no such database file", "sqlite:///relative.db"),
         ("oracle://me:secret@host/db#t", DataError, "no reader for oracle://", "postgresql://"),
+        ("mysql://me:my#secret@host/db#t", DataError, "the port is not a number from 0 to 65535", "# @ : as %2F"),
+        ("postgresql://me:secret/2@host/db#t", DataError, "the port is not a number", "%23 %40"),
+        ("postgresql://me:secret@host:99999/db#t", DataError, "the port is not a number", "%23 %40"),
     ],
 )
 def test_what_cannot_be_read_is_named(
@@ -191,6 +194,8 @@ def test_a_database_cannot_be_changed_by_a_query(shop: Shop, database: Path) -> 
 def test_passwords_are_masked() -> None:
     assert sql.masked("mysql://me:s3cret@host:3306/shop#ratings") == "mysql://me@host:3306/shop#ratings"
     assert sql.masked("postgresql://host/shop#SELECT secret FROM t") == "postgresql://host/shop"
+    for password in ("s3/cret", "s3?cret", "s3#cret"):  # they end the host of a URL
+        assert sql.masked(f"mysql://me:{password}@host/shop#ratings") == "mysql://..."
     error = sql.unreachable("mysql://me:s3cret@host/shop", OSError("no route for me:s3cret\nmore"))
     assert str(error) == "mysql://me@host/shop: cannot read the database: no route for me:***"
 
