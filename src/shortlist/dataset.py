@@ -70,7 +70,8 @@ class Kinds:
     def weigh(self, owner: Rows, item: Rows, kind: NDArray[np.uint8], value: Scores) -> Scores:
         """(E,) what each event says about its item; of one owner, item and kind the earliest `cap` count, later ones 0.
 
-        Nothing else that an owner did with an item they dislike counts. Rows are in time order. The training window and the history of a request are both weighed here and nowhere else.
+        Nothing else that an owner did with an item they dislike counts. Rows are in time order. The training window and
+        the history of a request are both weighed here and nowhere else.
         """
         weight, least, cap = np.zeros(256, np.float32), np.full(256, -np.inf, np.float32), np.zeros(256, np.int64)
         for each in self.table.values():
