@@ -19,7 +19,7 @@ from time import perf_counter, time_ns
 import numpy as np
 
 from benchmarks.rows import Row, write
-from benchmarks.sets import folder
+from benchmarks.splits import folder
 from shortlist.batch.steps import make_release, open_configured
 from shortlist.batch.train import read_window
 from shortlist.config import Settings, parse

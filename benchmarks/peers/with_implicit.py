@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from implicit.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, ItemItemRecommender, TFIDFRecommender
-from worker import SEED, Answer, Job, serve
+from worker import SEED, Answer, Job, serve, vectors
 
 
 def als(job: Job, params: Mapping[str, Any]) -> Answer:
@@ -32,5 +32,13 @@ def itemknn(job: Job, params: Mapping[str, Any]) -> Answer:
     return lambda: job.best(lambda block: (job.history[block] @ model.similarity).toarray())
 
 
+def top(job: Job, params: Mapping[str, Any]) -> Answer:
+    """Not a fit: the lists of all who ask, from given vectors."""
+    model = AlternatingLeastSquares()
+    model.user_factors, model.item_factors = vectors(params["vectors"])
+    shown, _ = model.recommend(np.arange(len(job.user)), job.seen, N=job.k)
+    return lambda: shown
+
+
 if __name__ == "__main__":
-    serve({"als": als, "itemknn": itemknn})
+    serve({"als": als, "itemknn": itemknn, "top": top})

@@ -1,8 +1,10 @@
 """irspack, in our own environment."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from irspack.recommenders import (
     AsymmetricCosineUserKNNRecommender,
     BaseRecommender,
@@ -10,7 +12,9 @@ from irspack.recommenders import (
     DenseSLIMRecommender,
     IALSRecommender,
 )
-from worker import SEED, Answer, Job, serve
+from irspack.utils.id_mapping import retrieve_recommend_from_score
+from threadpoolctl import threadpool_limits
+from worker import SEED, Answer, Job, serve, vectors
 
 
 def _learned(recommender: BaseRecommender, job: Job) -> Answer:
@@ -36,5 +40,19 @@ def userknn(job: Job, params: Mapping[str, Any]) -> Answer:
     return lambda: job.best(lambda block: recommender.get_score(job.user[block]))
 
 
+def top(job: Job, params: Mapping[str, Any]) -> Answer:
+    """Not a fit: the lists of all who ask, from given vectors."""
+    user, item = vectors(params["vectors"])
+    threads = len(os.sched_getaffinity(0))
+    shown = np.full((len(user), job.k), -1, np.int32)
+    with threadpool_limits(threads, "blas"):
+        for block in job.blocks():
+            score = user[block] @ item.T
+            score[job.seen[block].nonzero()] = -np.inf
+            for place, found in zip(block, retrieve_recommend_from_score(score, [], job.k, threads), strict=True):
+                shown[place, : len(found)] = [row for row, _ in found]
+    return lambda: shown
+
+
 if __name__ == "__main__":
-    serve({"als": als, "ease": ease, "itemknn": itemknn, "userknn": userknn})
+    serve({"als": als, "ease": ease, "itemknn": itemknn, "userknn": userknn, "top": top})

@@ -9,7 +9,8 @@ from implicit.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, ItemItemRecommender, TFIDFRecommender
 from rectools.dataset import Dataset, IdMap, Interactions
 from rectools.models import EASEModel, ImplicitALSWrapperModel, ImplicitItemKNNWrapperModel
-from worker import SEED, Answer, Job, serve
+from rectools.models.rank import Distance, ImplicitRanker
+from worker import SEED, Answer, Job, serve, vectors
 
 
 def _dataset(job: Job) -> Dataset:
@@ -47,5 +48,14 @@ def itemknn(job: Job, params: Mapping[str, Any]) -> Answer:
     return lambda: job.best(lambda block: (job.history[block] @ similarity).toarray())
 
 
+def top(job: Job, params: Mapping[str, Any]) -> Answer:
+    """Not a fit: the lists of all who ask, from given vectors."""
+    user, item = vectors(params["vectors"])
+    everybody = np.arange(len(user))
+    ranker = ImplicitRanker(Distance.DOT, user, item)
+    _, shown, _ = ranker.rank(everybody, k=job.k, filter_pairs_csr=job.seen)
+    return lambda: np.reshape(shown, (len(user), job.k))
+
+
 if __name__ == "__main__":
-    serve({"als": als, "ease": ease, "itemknn": itemknn})
+    serve({"als": als, "ease": ease, "itemknn": itemknn, "top": top})

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,13 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
     """Every array of an .npz file."""
     with np.load(path) as file:
         return dict(file)
+
+
+@cache
+def vectors(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of the people who ask (B, D) and of all items (I, D); read once: later requests time no reading."""
+    parts = arrays(Path(path))
+    return parts["user"], parts["item"]
 
 
 Answer = Callable[[], np.ndarray]
