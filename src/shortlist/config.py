@@ -203,6 +203,13 @@ def parse(given: Table, *, home: Path = Path()) -> Settings:
         raise ConfigError("is not a key", where="home")
     settings = convert(Settings, {**merged, "home": home}, "")
     Kinds(settings.events.kinds)
+    for name, pipeline in settings.pipelines.items():
+        if not pipeline.sources:
+            raise ConfigError(
+                "a pipeline without sources proposes nothing",
+                where=f"pipelines.{name}",
+                hint="a pipeline replaces the default of that name as a whole: copy it from shortlist.toml, then change it",
+            )
     return settings
 
 

@@ -56,6 +56,7 @@ def test_a_kind_may_be_changed_by_name_and_keeps_its_code():
 @pytest.mark.parametrize(
     ("given", "text"),
     [
+        ({"pipelines": {"home": {"limit": 3}}}, r"pipelines\.home: a pipeline without sources proposes nothing"),
         ({"pipelines": {"home": {"lmit": 3}}}, r"pipelines\.home: .*no field 'lmit' \(did you mean 'limit'\?"),
         ({"sevre": {}}, r"the top level: Settings has no field 'sevre' \(did you mean 'serve'\?"),
         ({"serve": {"port": "x"}}, r"serve\.port: is 'x', expected int"),
