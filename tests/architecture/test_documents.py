@@ -82,3 +82,23 @@ def test_the_reference_is_that_of_the_code(page: str) -> None:
     spec.loader.exec_module(reference)
     written = (ROOT / "docs" / "reference" / page).read_text("utf-8")
     assert written == reference.PAGES[page](), "write it anew with: python scripts/reference.py"
+
+
+def test_figures_are_those_that_were_measured() -> None:
+    from benchmarks import tables
+
+    rows = tables.results()
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        assert text == tables.filled(text, rows), f"{name(page)}: write it anew with: python -m benchmarks.tables"
+
+
+def test_commands_in_documents_exist() -> None:
+    """Every `shortlist WORD` in a shell block, and every script, is one that can be run."""
+    from shortlist.cli.app import command
+
+    for place, code in blocks("sh"):
+        for word in re.findall(r"\bshortlist ([a-z]+)", code):
+            assert word in command().commands, f"{place}: shortlist {word}"
+        for script in re.findall(r"^(scripts/\w+)", code, re.M):
+            assert (ROOT / script).exists(), f"{place}: {script}"
