@@ -1,8 +1,8 @@
 """The only splits that count: what was known, what was asked, what was right.
 
-A right answer is an item the person liked (weight above 0) and had not met before: items already in the history are
-never asked for. Nothing in `train` happened after what it is asked to predict in the person's own order; under
-`global_time` nothing in it happened after it at all.
+A right answer is an item the person liked (weight above 0, not disliked since) and had not met before: items already in
+the history are never asked for. Histories are weighed as they were at the moment asked. Nothing in `train` happened
+after what it is asked to predict in the person's own order; under `global_time` nothing in it happened after it at all.
 """
 
 from __future__ import annotations

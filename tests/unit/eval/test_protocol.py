@@ -56,7 +56,7 @@ def test_leave_last_is_the_naive_walk_through_each_person(rows):
     for user in range(USERS):
         mine = [(item, kind) for who, item, kind in rows if who == user]
         first = [p for p, (item, _) in enumerate(mine) if item not in [other for other, _ in mine[:p]]]
-        liked = [p for p in first if mine[p][1] == RATE]
+        liked = [p for p in first if mine[p][1] == RATE and (mine[p][0], HIDE) not in mine]
         if len(liked) >= 3:
             expected[user] = (liked[-2], liked[-1], [item for item, _ in mine])
     if not expected:
@@ -85,11 +85,23 @@ def test_global_time_keeps_the_future_out_and_asks_for_what_is_new(rows):
         assert set(part.time.tolist()) == {past.now}
         assert past.events.time.max() < past.now
         events = data.events
-        window = (events.time >= past.now) & (events.time < stop) & (data.weight > 0)
+        window = (events.time >= past.now) & (events.time < stop)
         for user, right in answers(part).items():
-            liked = set(events.item[window & (events.user == user)].tolist())
-            assert right == liked - set(events_of(past, user))
+            rated, hidden = (
+                set(events.item[window & (events.user == user) & (events.kind == kind)].tolist())
+                for kind in (RATE, HIDE)
+            )
+            assert right == rated - hidden - set(events_of(past, user))
             assert heard(part)[user] == events_of(past, user)
+
+
+def test_a_dislike_to_come_takes_nothing_from_the_history_but_is_no_right_answer():
+    rows = [(0, item, RATE) for item in (1, 2, 3, 4, 5, 6)] + [(0, 2, HIDE), (0, 5, HIDE)]
+    split = protocol.leave_last(dataset(rows))
+    assert answers(split.test) == {0: {6}}
+    assert answers(split.valid) == {0: {4}}
+    assert split.test.history["weight"].tolist() == [1, 1, 1, 1, 1]
+    assert split.train.weight.tolist() == [1, 1, 1]
 
 
 def test_global_time_asks_people_without_a_history():
