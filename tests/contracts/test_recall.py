@@ -9,6 +9,7 @@ from shortlist.recall.editorial import Editorial
 from shortlist.recall.explore import Explore
 from shortlist.recall.fresh import Fresh
 from shortlist.recall.given import Given
+from shortlist.recall.ladder import Ladder
 from shortlist.recall.popular import Popular
 from shortlist.recall.similar import Similar
 from shortlist.recall.toprated import TopRated
@@ -66,6 +67,15 @@ class TestFresh(SourceContract):
 class TestFreshByArrival(TestFresh):
     def make(self, world: World) -> Fresh:
         return Fresh(self.stores(world)["catalog"], column="nothing")
+
+
+class TestLadder(SourceContract):
+    def make(self, world: World) -> Ladder:
+        given = Given(np.array([5, 3, 80], np.int32), np.array([9, 8, 7], np.float32))
+        return Ladder((given, Fresh(self.stores(world)["catalog"])))
+
+    def knows(self, world: World) -> Rows:
+        return all_items(world)
 
 
 class TestExplore(SourceContract):

@@ -8,6 +8,7 @@ from shortlist.recall.editorial import Editorial
 from shortlist.recall.explore import Explore
 from shortlist.recall.fresh import Fresh
 from shortlist.recall.given import Given
+from shortlist.recall.ladder import Ladder
 from shortlist.recall.popular import Popular
 from shortlist.recall.similar import Similar
 from shortlist.recall.toprated import TopRated
@@ -240,3 +241,15 @@ def test_the_checkerboard_is_as_described():
     seen = world.data.matrix.toarray() > 0
     assert np.array_equal(seen | np.eye(6, dtype=bool), world.likes)
     assert not seen.diagonal().any()
+
+
+def test_each_rung_fills_what_the_one_before_left_empty():
+    ladder = Ladder((LINE, Given(np.array([7, 5, 4, 1], np.int32), np.ones(4, np.float32))))
+    queries = Queries.of([-1, -1], exclude=Ragged.of([{"item": [2, 9]}, {"item": []}], {"item": np.int32}))
+    found = ladder.recall(queries, 4)
+    assert found.query.tolist() == [0] * 4 + [1] * 4
+    assert found.item.tolist() == [4, 7, 5, 1, 4, 2, 9, 7]
+    assert found.columns["score"].tolist() == [0, -1, -2, -3] * 2
+    assert ladder.recall(queries, 9).item.tolist() == [4, 7, 5, 1, 4, 2, 9, 7, 5, 1]
+    with pytest.raises(ConfigError, match="rungs is empty"):
+        Ladder(())
