@@ -17,6 +17,7 @@ from shortlist.testing.world import synthetic
 EASE = {"use": "models.ease:Ease"}
 FILTERS = {"seen": {"use": "filters.seen:Seen"}, "available": {"use": "filters.available:Available"}}
 POPULAR = {"use": "recall.popular:Popular"}
+FALLBACK = {"use": "recall.ladder:Ladder", "rungs": [POPULAR, {"use": "recall.fresh:Fresh"}]}
 TABLES = {
     "pipelines": {
         "home": {
@@ -28,12 +29,12 @@ TABLES = {
                 "fresh": {"use": "recall.fresh:Fresh", "k": 5},
             },
             "filters": FILTERS,
-            "fallback": POPULAR,
+            "fallback": FALLBACK,
         },
         "similar": {
             "sources": {"ease": {"use": "recall.similar:Similar", "source": EASE, "k": 40}},
-            "filters": {"available": FILTERS["available"]},
-            "fallback": POPULAR,
+            "filters": FILTERS,
+            "fallback": FALLBACK,
         },
     }
 }

@@ -55,8 +55,9 @@ class Effort:
     def record(self, seconds: float) -> None:
         """Judged every 100 answers, so that each judgement sees only answers given since the last."""
         self.recent.append(seconds)
-        if len(self.recent) >= 100:
-            slow = sorted(self.recent)[98]
+        judged = sorted(self.recent)  # a copy: another thread may judge and clear meanwhile
+        if len(judged) >= 100:
+            slow = judged[98]
             self.recent.clear()
             self.share = max(0.25, self.share * 0.7) if slow > self.budget else min(1.0, self.share + 0.05)
 
@@ -124,17 +125,18 @@ class Runtime:
     ) -> Queries:
         """Questions of `user` (B,) asked now.
 
-        `session` (columns item, kind, value, time) is joined to what is stored; `context` and `exclude` have "item";
-        `where` is a condition on item columns for the whole batch. Rows of unknown items are left out.
+        `session` (columns item, kind, value, time) is joined to what is stored; `context` and `exclude` have "item",
+        and neither is proposed; `where` is a condition on item columns for the whole batch. Rows of unknown items are
+        left out.
         """
         now = self.clock()
         history = self.state.lists("user", "recent", user)
         if session is not None and len(session["item"]):
             history = _joined(history, session)
         history = self._weighed(history)
-        if context is not None:
-            context = _in_view(context, now)
+        context = None if context is None else _in_view(context, now)
         queries = Queries.of(user, history=history, context=context, exclude=exclude, time=now, seed=seed)
+        queries = queries.with_exclude(Ragged(queries.context.ptr, {"item": queries.context["item"]}))
         return self._attribute(where).narrow(queries) if where else queries
 
     def recommend(self, name: str, queries: Queries, k: int | None = None, *, explain: bool = True) -> Reply:

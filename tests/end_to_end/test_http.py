@@ -171,6 +171,16 @@ def test_more_places_than_items_are_told(served: Served) -> None:
     assert str(len(fallen)) in answer["degradation"]["reasons"][0]
 
 
+def test_no_list_is_short_while_the_catalogue_holds_more(served: Served) -> None:
+    """Half a hundred items that nobody has met yet are all that fits the condition."""
+    for new in range(50):
+        served.client.put(f"/v1/items/new{new}", json={"fields": {"title": "New", "year": 2031}})
+    for ask in ({"user_id": "u3"}, {"scenario": "similar", "context": ["i3"]}):
+        answer = served.recommend(**ask, filter="year = 2031", n=60)
+        assert len({item["id"] for item in answer["items"]}) == 50
+        assert answer["degradation"]["short_by"] == 10
+
+
 def test_explanations_come_in_three_lengths(served: Served) -> None:
     none = served.recommend(user_id="u3", n=3, explain="none")
     assert "why" not in none["items"][0]
@@ -211,6 +221,10 @@ def test_similar_items(served: Served) -> None:
     assert answer["items"][0]["why"][0]["text"] == 'because you are looking at "Horror story 3"'
     everything = served.client.get("/v1/items/i3/similar?n=200").json()["items"]
     assert "i3" not in [item["id"] for item in everything]
+    met = {event["item_id"] for event in served.client.get("/v1/users/u3/history").json()["events"]}
+    assert met & {item["id"] for item in everything}
+    assert not met & set(served.ids(scenario="similar", context=["i3"], user_id="u3", n=200))
+    assert "i3" not in served.ids(scenario="similar", context=["i3"], n=200)
     problem(served.client.get("/v1/items/nobody/similar"), "not_found")
 
 
@@ -413,9 +427,9 @@ class Breaks:
 
 
 def test_a_filter_that_fails_is_a_503_and_a_source_that_fails_is_told(served: Served) -> None:
-    home = served.runtime.release.pipelines["home"]
+    version, home = served.runtime.release.version, served.runtime.release.pipelines["home"]
     broken = replace(home.sources["ease"], source=Breaks())
-    served.runtime.release = Release("r", {"home": replace(home, sources={**home.sources, "ease": broken})}, {})
+    served.runtime.release = Release(version, {"home": replace(home, sources={**home.sources, "ease": broken})}, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Breaks, "recall", lambda *given: (_ for _ in ()).throw(OSError("weather")), raising=False)
         answer = served.recommend(user_id="u3")
@@ -423,7 +437,7 @@ def test_a_filter_that_fails_is_a_503_and_a_source_that_fails_is_told(served: Se
     assert answer["degradation"]["level"] == "partial"
     assert answer["degradation"]["stages"] == ["recall ease"]
     assert "weather" in answer["degradation"]["reasons"][0]
-    served.runtime.release = Release("r", {"home": replace(home, filters={"rights": Breaks()})}, {})
+    served.runtime.release = Release(version, {"home": replace(home, filters={"rights": Breaks()})}, {})
     refused = served.client.post("/v1/recommend", json={})
     assert "filter rights" in problem(refused, "dependency_unavailable").detail
     assert refused.headers["retry-after"] == "1"

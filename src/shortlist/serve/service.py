@@ -85,7 +85,6 @@ class Service:
             scenario="similar",
             n=query.n,
             context=[item_id],
-            exclude=[item_id],
             explain=query.explain,
             fields=[name for name in query.fields.split(",") if name],
         )

@@ -51,7 +51,9 @@ class RecommendRequest(Struct, forbid_unknown_fields=True):
     scenario: Annotated[str, Meta(description="name of a pipeline")] = "home"
     n: Annotated[int, Meta(ge=1, le=200, description="places; the pipeline's limit when left out")] | UnsetType = UNSET
     events: Annotated[list[SessionEvent], Meta(max_length=1000)] = []
-    context: Annotated[list[Id], Meta(max_length=1000, description="items in view or in the cart")] = []
+    context: Annotated[
+        list[Id], Meta(max_length=1000, description="items in view or in the cart: they speak, and are not proposed")
+    ] = []
     exclude: Annotated[list[Id], Meta(max_length=10_000, description="items never to be proposed")] = []
     filter: Annotated[
         str, Meta(max_length=2000, description="condition on item columns: year >= 1990 and 'Drama' in genres")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,6 +92,7 @@ def test_context_speaks_for_itself_and_exclusions_hold(runtime: Runtime) -> None
     asked = one(runtime, -1, context=lists, exclude=lists)
     assert asked.context["item"].tolist() == [4, 9]
     assert asked.context["weight"].tolist() == [1, 1]
+    assert not {4, 9} & set(items(runtime, -1, 90, context=lists))
     best = items(runtime, 3)[0]
     out = Ragged.of([{"item": [best]}], {"item": np.int32})
     assert best not in items(runtime, 3, exclude=out)
@@ -357,6 +359,16 @@ def test_one_slow_answer_of_a_hundred_is_within_the_budget() -> None:
     for seconds in [0.01] * 99 + [5.0]:
         effort.record(seconds)
     assert effort.share == 1
+
+
+def test_two_threads_that_judge_at_once_harm_nobody() -> None:
+    class Emptied(deque[float]):
+        """What a thread sees that another has overtaken between its two steps."""
+
+        def __len__(self) -> int:
+            return 100
+
+    Effort(0.1, recent=Emptied()).record(0.01)
 
 
 def test_less_effort_asks_sources_for_less(runtime: Runtime) -> None:
