@@ -26,7 +26,7 @@ class UserKnn:
     def fit(self, data: Dataset, *, seed: int) -> UserKnnModel:
         matrix = weighted(data.matrix.T.tocsr(), self.weighting)
         norm = np.sqrt(matrix.power(2).sum(axis=0))
-        matrix.data = (matrix.data / norm[matrix.indices]).astype(np.float32)
+        matrix.data = (matrix.data / np.maximum(norm[matrix.indices], 1e-12)).astype(np.float32)
         return UserKnnModel(rows_of(matrix), rows_of(data.matrix), self.neighbours, self.half_life)
 
 

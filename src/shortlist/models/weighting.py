@@ -20,7 +20,7 @@ def weighted(matrix: csr_array, scheme: str) -> csr_array:
         value = np.sqrt(matrix.data) * rarity
     elif scheme == "bm25":
         taken = matrix.sum(axis=0)
-        norm = 1 - LENGTH + LENGTH * taken / max(taken.mean(), 1e-12)
+        norm = 1 - LENGTH + LENGTH * taken / max(taken.sum() / max(len(taken), 1), 1e-12)
         value = matrix.data * (SATURATION + 1) / (SATURATION * norm[matrix.indices] + matrix.data) * rarity
     else:
         raise ConfigError(
