@@ -20,8 +20,7 @@ def random(items: int) -> System:
     """Any item with the same chance, drawn from the query's seed."""
 
     def answer(queries: Queries, k: int) -> Candidates:
-        seed = np.repeat(queries.seed, items)
-        score = ops.chance(seed, np.tile(np.arange(items), len(queries))).reshape(len(queries), items)
+        score = ops.chance(queries.seed[:, None], np.arange(items))
         return _best(score.astype(np.float32), queries, k)
 
     return answer

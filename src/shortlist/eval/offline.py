@@ -59,7 +59,7 @@ def attribute_vectors(items: Columns, n_items: int, limit: int = 256) -> Vectors
 
 
 def ask(system: System, part: Part, k: int) -> Rows:
-    """(B, k) the items the system shows, -1 = an empty place; questions in blocks of `protocol.BLOCK`."""
+    """(B, k) the items the system shows, -1 = an empty place; questions in the blocks of the part."""
     shown = [metrics.places(system(queries, k), len(queries), k) for queries in part.blocks()]
     return np.concatenate(shown) if shown else np.empty((0, k), np.int32)
 

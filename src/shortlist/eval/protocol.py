@@ -18,7 +18,9 @@ from shortlist.errors import ConfigError, DataError
 from shortlist.types import Mask, Queries, Ragged, Rows
 
 BLOCK = 1024
-"""Questions asked at once."""
+"""Questions asked at once, at most."""
+CELLS = 1 << 24
+"""Pairs of question and item asked about at once: what scores every item needs 64 MB, however many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,10 @@ class Part:
         )
 
     def blocks(self) -> Iterator[Queries]:
-        """The questions in blocks of `BLOCK`, in order."""
-        queries = self.queries
-        for start in range(0, len(self), BLOCK):
-            yield queries.take(np.arange(start, min(start + BLOCK, len(self))))
+        """The questions in blocks of at most `BLOCK`, in order."""
+        queries, size = self.queries, max(1, min(BLOCK, CELLS // max(1, len(self.known))))
+        for start in range(0, len(self), size):
+            yield queries.take(np.arange(start, min(start + size, len(self))))
 
     def take(self, positions: NDArray[np.integer]) -> Part:
         """The questions at `positions` (M,), in that order."""

@@ -162,6 +162,8 @@ def test_blocks_are_the_questions_in_order(monkeypatch):
     blocks = list(split.test.blocks())
     assert [len(block) for block in blocks] == [2, 2, 1]
     assert np.concatenate([block.user for block in blocks]).tolist() == split.test.user.tolist()
+    monkeypatch.setattr(protocol, "CELLS", int(split.test.known.size))
+    assert [len(block) for block in split.test.blocks()] == [1] * 5
     part = split.test.take(np.array([3, 1]))
     assert part.user.tolist() == [3, 1]
     assert heard(part) == {user: heard(split.test)[user] for user in (3, 1)}
