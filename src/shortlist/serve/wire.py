@@ -112,6 +112,10 @@ class HistoryQuery(Struct, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
 
 
+class PageQuery(Struct, forbid_unknown_fields=True):
+    user: Annotated[str, Meta(description="who is shown first")] = ""
+
+
 class Nothing(Struct, forbid_unknown_fields=True):
     """No query parameters."""
 

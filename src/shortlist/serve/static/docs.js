@@ -45,7 +45,7 @@ function operation(path, method, what) {
   if (body?.example) {
     const shell = JSON.stringify(body.example).replaceAll("'", "'\\''");
     const flag = method === "post" ? "" : ` -X ${method.toUpperCase()}`;
-    part.append(made("pre", `curl -s${flag} ${location.origin}${path} -H 'Content-Type: application/json' -d '${shell}'`));
+    part.append(made("pre", `curl -s${flag} ${location.origin}${path.replace("{id}", "42")} -H 'Content-Type: application/json' -d '${shell}'`));
   }
   return part;
 }

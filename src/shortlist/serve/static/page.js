@@ -31,21 +31,35 @@ async function history(id) {
 }
 
 function showHistory(events) {
+  const graded = new Set(events.filter((event) => event.value !== 1).map((event) => event.type));
   const rows = events.map((event) => {
     const row = made("li");
     row.append(made("span", event.title || event.item_id));
-    const value = event.value === 1 ? "" : ` ${Number(event.value.toFixed(2))}`;
+    const value = graded.has(event.type) ? ` ${Number(event.value.toFixed(2))}` : "";
     row.append(made("span", `${event.type}${value} · ${new Date(event.time).toLocaleDateString()}`, "when"));
     return row;
   });
-  $("history").replaceChildren(...(rows.length ? rows : [made("p", "Nothing yet: click something in the list.", "quiet")]));
+  $("history").replaceChildren(...(rows.length ? rows : [made("li", "Nothing yet: say what you think of something in the list.", "quiet")]));
 }
 
-function button(text, label, type, item) {
+function button(text, type, item, at) {
   const element = made("button", text);
   element.type = "button";
-  element.setAttribute("aria-label", `${label}: ${item.fields?.[info.titles] || item.id}`);
-  element.addEventListener("click", () => tell(type, item.id));
+  element.setAttribute("aria-label", `${text}: ${item.fields?.[info.titles] || item.id}`);
+  element.addEventListener("click", async () => {
+    await tell(type, item.id);
+    if (document.activeElement !== document.body) return;
+    const rows = $("list").children; // the button went with its list: the keyboard goes on at the same place
+    rows[Math.min(at, rows.length - 1)]?.querySelector("button").focus();
+  });
+  return element;
+}
+
+function personButton(id, text) {
+  const element = made("button", text);
+  element.type = "button";
+  element.value = id;
+  element.addEventListener("click", () => choose(id));
   return element;
 }
 
@@ -55,12 +69,12 @@ function showList(answer) {
   const rows = answer.items.map((item, at) => {
     const row = made("li", undefined, before.length && before[at] !== item.id ? "moved" : "");
     row.append(made("span", `${item.rank}. ${item.fields?.[info.titles] || item.id}`));
-    const why = [...new Set((item.why || []).map((each) => each.text))].slice(0, 3).join(" · ");
+    const why = [...new Set((item.why || []).map((each) => each.text))].slice(0, 2).join(" · ");
     row.append(made("span", why, "why"));
     const buttons = made("span", undefined, "do");
     const likes = info.kinds.includes("like") ? "like" : "click";
-    buttons.append(button(likes, `I ${likes} it`, likes, item));
-    if (info.kinds.includes("hide")) buttons.append(button("hide", "not for me", "hide", item));
+    buttons.append(button(`I ${likes} it`, likes, item, at));
+    if (info.kinds.includes("hide")) buttons.append(button("Not for me", "hide", item, at));
     row.append(buttons);
     return row;
   });
@@ -100,7 +114,7 @@ async function show() {
 
 async function tell(type, item) {
   if (!person) {
-    person = `visitor-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
+    person = `visitor-${crypto.getRandomValues(new Uint32Array(2)).reduce((text, each) => text + each.toString(36), "")}`;
     $("person").value = person;
   }
   try {
@@ -116,6 +130,7 @@ function choose(id) {
   person = id;
   shown = [];
   $("person").value = id;
+  for (const each of $("worth").children) each.setAttribute("aria-pressed", each.value === id);
   window.history.replaceState(null, "", id ? `?user=${encodeURIComponent(id)}` : "/");
   return show();
 }
@@ -132,14 +147,10 @@ async function start() {
     $("about").textContent = `${info.items.toLocaleString()} items, ${info.users.toLocaleString()} people; choose one, or be somebody new.`;
     $("people").replaceChildren(...users.map((user) => Object.assign(made("option"), { value: user.id })));
     $("worth").replaceChildren(
-      ...users.map((user) => {
-        const element = made("button", `${user.id} · ${user.events} ${user.events === 1 ? "event" : "events"}`);
-        element.type = "button";
-        element.addEventListener("click", () => choose(user.id));
-        return element;
-      }),
+      ...users.map((user) => personButton(user.id, `${user.id} · ${user.events} ${user.events === 1 ? "event" : "events"}`)),
+      personButton("", "somebody new"),
     );
-    await choose(new URLSearchParams(location.search).get("user") ?? users[0]?.id ?? "");
+    await choose(new URLSearchParams(location.search).get("user") ?? users[users.length >> 1]?.id ?? "");
   } catch (error) {
     $("status").textContent = `That did not work: ${error.message}`;
   }
