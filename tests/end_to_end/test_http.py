@@ -321,6 +321,7 @@ def test_put_replaces_and_get_shows(served: Served) -> None:
     assert wrong.errors[0].pointer == "/fields/year"
     assert served.client.get(path).json()["fields"] == kept
     problem(served.client.put("/v1/items/never", json={"fields": {"year": "old"}}), "invalid_argument")
+    problem(served.client.put("/v1/items/never", json={"fields": {"": 1}}), "invalid_argument")
     problem(served.client.get("/v1/items/never"), "not_found")
     assert served.client.put("/v1/users/u3", json={"fields": {"age": 34}}).status_code == 200
     assert served.client.get("/v1/users/u3").json() == {"id": "u3", "fields": {"age": 34.0}}

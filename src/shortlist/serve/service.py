@@ -274,6 +274,8 @@ class Service:
     def put(self, entity: str, id: str, fields: Mapping[str, wire.Field | None]) -> wire.Stored:
         """Create or replace: facts that are not given are forgotten. Events that waited for an item take effect."""
         name = wire.identifier(id, "")
+        if "" in fields:
+            raise Refusal("invalid_argument", "a column without a name", hint="name every field", pointer="/fields/")
         old = self.catalog.names(entity)
         created = int(self.catalog.rows(entity, [name])[0]) < 0
         like = self.catalog.read(entity, np.zeros(1, np.int32), old)

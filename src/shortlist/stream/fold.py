@@ -20,13 +20,16 @@ class Resumable(State, Protocol):
 
 
 def fold(events: Events, state: State, features: Iterable[Feature], keep: int) -> None:
-    """The newest `keep` events of each user as table "user", list "recent"; then every feature's own update."""
+    """Every feature's own update; then the newest `keep` events of each user as table "user", list "recent".
+
+    In this order, because what fails is folded again as a whole: no history then holds an event twice.
+    """
+    for feature in features:
+        feature.update(events)
     known = (events.user >= 0) & (events.item >= 0)
     told = events if known.all() else events.take(known)
     recent: Columns = {"item": told.item, "kind": told.kind, "value": told.value, "time": told.time}
     state.push("user", "recent", told.user, recent, keep)
-    for feature in features:
-        feature.update(events)
 
 
 def catch_up(log: EventLog, state: Resumable, features: Iterable[Feature], keep: int) -> int:

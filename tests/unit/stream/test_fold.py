@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +48,22 @@ def test_the_newest_are_kept_by_time_and_features_are_told() -> None:
         assert lists.length.tolist() == [2, 1, 0]
         assert set(lists.columns) == {"item", "kind", "value", "time"}
         assert feature.told == [4]
+
+
+def test_a_feature_that_fails_once_does_not_double_a_history() -> None:
+    class FailsOnce(Seen):
+        def update(self, events: Events) -> None:
+            super().update(events)
+            if len(self.told) == 1:
+                raise OSError("weather")
+
+    with Embedded.memory() as stores:
+        stores.log.append(events([0, 0], [5, 6], [1, 2]))
+        feature = FailsOnce()
+        with pytest.raises(OSError, match="weather"):
+            catch_up(stores.log, stores.state, [feature], 9)
+        assert catch_up(stores.log, stores.state, [feature], 9) == 2
+        assert stores.state.lists("user", "recent", np.array([0], np.int32))["item"].tolist() == [5, 6]
 
 
 def test_events_without_a_user_or_an_item_are_in_no_history() -> None:
