@@ -8,48 +8,46 @@
 
 namespace {
 
-constexpr int GROUP = 8;  // rows of `other` worked on together: their latencies overlap
-
 // sum of scale[g] * y[g] at d, in two chains that do not wait for the result of the group before
-inline Vec blend(const float *scale, const float *const *y, int64_t d) {
+template <int G> inline Vec blend(const float *scale, const float *const *y, int64_t d) {
     Vec even = scale[0] * load(y[0] + d), odd = scale[1] * load(y[1] + d);
 #pragma GCC unroll 4
-    for (int g = 2; g < GROUP; g += 2) {
+    for (int g = 2; g < G; g += 2) {
         even += scale[g] * load(y[g] + d);
         odd += scale[g + 1] * load(y[g + 1] + d);
     }
     return even + odd;
 }
 
+constexpr int GROUP = 8;  // rows of `other` worked on together: their latencies overlap
+
+// out += sum of coefficient(entry, y . p) * y over G entries from `at` on; those from `stop` on weigh nothing
+template <int G, typename Coefficient>
+inline void gather_group(const SolveJob &job, int64_t at, int64_t stop, const float *p, float *out, Coefficient coefficient) {
+    const int64_t stride = job.stride;
+    const float *y[G];
+    Vec sums[G] = {};
+    float scale[G];
+    for (int g = 0; g < G; ++g) y[g] = job.other + job.rows.index[smaller(at + g, stop - 1)] * stride;
+    for (int64_t d = 0; d < stride; d += LANES) {
+        const Vec x = load(p + d);
+#pragma GCC unroll 8
+        for (int g = 0; g < G; ++g) sums[g] += x * load(y[g] + d);
+    }
+    for (int64_t next = at + G; next < smaller(job.entries, at + G + GROUP); ++next)  // of the next row, when this one ends
+        for (int64_t d = 0; d < stride; d += 16) __builtin_prefetch(job.other + job.rows.index[next] * stride + d);
+    for (int g = 0; g < G; g += 4) sum4(sums + g, scale + g);
+    for (int g = 0; g < G; ++g) scale[g] = at + g < stop ? coefficient(at + g, scale[g]) : 0;
+    for (int64_t d = 0; d < stride; d += LANES) store(out + d, load(out + d) + blend<G>(scale, y, d));
+}
+
 // out += sum over the row's entries of coefficient(entry, y . p) * y, each y read once from memory
 template <typename Coefficient>
 inline void gather(const SolveJob &job, int64_t row, const float *p, float *out, Coefficient coefficient) {
-    const int64_t stop = job.rows.ptr[row + 1], stride = job.stride;
+    const int64_t stop = job.rows.ptr[row + 1];
     int64_t at = job.rows.ptr[row];
-    for (; at + GROUP <= stop; at += GROUP) {
-        const float *y[GROUP];
-        Vec sums[GROUP] = {};
-        float scale[GROUP];
-        for (int g = 0; g < GROUP; ++g) y[g] = job.other + job.rows.index[at + g] * stride;
-        for (int64_t d = 0; d < stride; d += LANES) {
-            const Vec x = load(p + d);
-#pragma GCC unroll 8
-            for (int g = 0; g < GROUP; ++g) sums[g] += x * load(y[g] + d);
-        }
-        for (int64_t next = at + GROUP; next < smaller(stop, at + 2 * GROUP); ++next)  // while this group is being summed
-            for (int64_t d = 0; d < stride; d += 16) __builtin_prefetch(job.other + job.rows.index[next] * stride + d);
-        sum4(sums, scale);
-        sum4(sums + 4, scale + 4);
-        for (int g = 0; g < GROUP; ++g) scale[g] = coefficient(at + g, scale[g]);
-        for (int64_t d = 0; d < stride; d += LANES) store(out + d, load(out + d) + blend(scale, y, d));
-    }
-    for (; at < stop; ++at) {
-        const float *y = job.other + job.rows.index[at] * stride;
-        Vec sums = {};
-        for (int64_t d = 0; d < stride; d += LANES) sums += load(p + d) * load(y + d);
-        const float scale = coefficient(at, sum(sums));
-        for (int64_t d = 0; d < stride; d += LANES) store(out + d, load(out + d) + scale * load(y + d));
-    }
+    for (; at + GROUP <= stop; at += GROUP) gather_group<GROUP>(job, at, stop, p, out, coefficient);
+    for (; at < stop; at += GROUP / 2) gather_group<GROUP / 2>(job, at, stop, p, out, coefficient);
 }
 
 inline float dot(const float *a, const float *b, int64_t stride) {
@@ -185,31 +183,34 @@ void solve(const SolveJob &job, int64_t begin, int64_t end) {
                     target[g] = job.target[entry];
                 }
             }
-            for (int64_t d = 0; d < n; d += LANES) store(x + d, load(x + d) + blend(target, y, d));
+            for (int64_t d = 0; d < n; d += LANES) store(x + d, load(x + d) + blend<GROUP>(target, y, d));
             for (int64_t i = 0; i < n; ++i) {
                 for (int g = 0; g < GROUP; ++g) scale[g] = weight[g] * y[g][i];
                 for (int64_t d = 0; d <= i; d += LANES)  // the lower triangle, rounded up to whole vectors
-                    store(a + i * n + d, load(a + i * n + d) + blend(scale, y, d));
+                    store(a + i * n + d, load(a + i * n + d) + blend<GROUP>(scale, y, d));
             }
         }
         cholesky(a, x, n);
     }
 }
 
-constexpr int BAND = 4;  // rows of the gram matrix that a thread works on
+constexpr int BAND = 4;  // rows of the gram matrix summed together
+constexpr int64_t CHUNK = 128;  // vectors that stay in cache meanwhile
 
-// out[begin .. end) (rows of n) of y' y, begin and end multiples of BAND
+// out[begin .. end) (rows of n, zeroed) of y' y, begin and end multiples of BAND
 void gram(const float *y, int64_t count, int64_t n, float *out, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i += BAND)
-        for (int64_t d = 0; d < n; d += LANES) {
-            Vec sums[BAND] = {};
-            for (int64_t row = 0; row < count; ++row) {
-                const Vec right = load(y + row * n + d);
+    for (int64_t first = 0; first < count; first += CHUNK)
+        for (int64_t i = begin; i < end; i += BAND)
+            for (int64_t d = 0; d < n; d += LANES) {
+                Vec sums[BAND];
+                for (int b = 0; b < BAND; ++b) sums[b] = load(out + (i + b) * n + d);
+                for (int64_t row = first; row < smaller(count, first + CHUNK); ++row) {
+                    const Vec right = load(y + row * n + d);
 #pragma GCC unroll 4
-                for (int b = 0; b < BAND; ++b) sums[b] += y[row * n + i + b] * right;
+                    for (int b = 0; b < BAND; ++b) sums[b] += y[row * n + i + b] * right;
+                }
+                for (int b = 0; b < BAND; ++b) store(out + (i + b) * n + d, sums[b]);
             }
-            for (int b = 0; b < BAND; ++b) store(out + (i + b) * n + d, sums[b]);
-        }
 }
 
 }  // namespace

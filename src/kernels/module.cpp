@@ -335,7 +335,7 @@ void least_squares(const MutableMatrix &x, const Matrix<float> &other, const Arr
     std::vector<int32_t> row(static_cast<size_t>(panels * columns), -1);
     std::iota(row.begin(), row.begin() + dim, 0);
     for (int64_t p = 0; p < panels; ++p) active->pack(gram.data(), dim, row.data() + p * columns, columns, panel + p * columns * dim);
-    const SolveJob job{entries, target.data(), y, gram.data(), panel, reg.data(), x.data(), dim, steps};
+    const SolveJob job{entries, static_cast<int64_t>(index.shape(0)), target.data(), y, gram.data(), panel, reg.data(), x.data(), dim, steps};
     const auto kernel = steps ? active->descend : active->solve;
     in_parallel(rows, SWEEP_GRAIN, threads, [&](int64_t begin, int64_t end) { kernel(job, begin, end); });
 }

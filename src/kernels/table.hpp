@@ -80,6 +80,7 @@ struct NeighbourJob {  // for each row i of `left`: the k largest of (left @ rig
 
 struct SolveJob {  // per row: (gram + sum weight y y' + reg I) x = sum target y
     Csr rows;  // value = weight
+    int64_t entries;
     const float *target;  // (nnz)
     const float *other;  // (others, stride): the factors y; `stride` is a multiple of 16
     const float *gram;  // (stride, stride), used by the exact solution
