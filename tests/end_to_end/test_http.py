@@ -309,6 +309,23 @@ def test_a_new_item_is_recommended_at_once_and_its_events_happen(served: Served)
     assert "new/one" not in served.ids(user_id="u9", n=90)
 
 
+def test_an_item_made_while_its_event_is_set_aside_keeps_nobody_waiting(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = served.runtime.held
+    assert held is not None
+    add = held.add
+
+    def made_meanwhile(*given: Any) -> Any:
+        served.client.put("/v1/items/twin", json={"fields": {}})
+        return add(*given)
+
+    monkeypatch.setattr(held, "add", made_meanwhile)
+    served.tell({"user_id": "u9", "item_id": "twin", "type": "like"})
+    assert served.client.get("/v1/users/u9/history?limit=1").json()["events"][0]["item_id"] == "twin"
+    assert len(held) == 0
+
+
 def test_put_replaces_and_get_shows(served: Served) -> None:
     path = "/v1/items/i3"
     before = served.client.get(path).json()["fields"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shortlist import ops
 from shortlist.data import times
 from shortlist.data.checks import CONTROL, number, odd_ids, refusal, without
-from shortlist.data.held import AHEAD, COLUMNS, Held, note
+from shortlist.data.held import AHEAD, COLUMNS, Held, note, release
 from shortlist.data.mapping import Mapping
 from shortlist.data.rows import ID_BYTES, Batch, Reject
 from shortlist.data.tally import Refused, Tally
@@ -221,6 +221,9 @@ class EventLoad:
             if create:
                 rows[absent] = self.catalog.rows(entity, new.to_list(), create=True)
                 self.tally.created[entity] += len(new)
+                if entity == "item" and self.held is not None:
+                    names = new.to_list()
+                    self.tally.released += release(self.held, names, self.catalog, self.log, self.kinds, self.now)
         return ids.replace_strict(unique, pl.Series(rows), return_dtype=pl.Int32).to_numpy()
 
     def _events(self, frame: pl.DataFrame) -> Events:

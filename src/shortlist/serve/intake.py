@@ -92,7 +92,11 @@ class Intake:
                 )
                 for event in events
             ]
-        new = held.add([str(event.item_id) for event in events], [_note(event, received) for event in events])
+        names = [str(event.item_id) for event in events]
+        new = held.add(names, [_note(event, received) for event in events])
+        made = [name for name, row in zip(names, self.catalog.rows("item", names).tolist(), strict=True) if row >= 0]
+        if made:  # by somebody else, after this request had looked
+            self.runtime.arrived(made)
         return [
             wire.EventResult(
                 "held" if fresh else "duplicate",

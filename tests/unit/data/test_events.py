@@ -202,6 +202,13 @@ def test_held_events_happen_when_their_item_comes(shop: Shop, id: str) -> None:
     assert (again.accepted, again.held, again.duplicate) == (0, 0, 3)
 
 
+def test_held_events_happen_when_another_event_brings_their_item(shop: Shop) -> None:
+    shop.load(shop.write(f"user_id,item_id,t\n1,a,{SPRING}\n"), time="t", unknown_items="hold")
+    summary = shop.load(shop.write(f"user_id,item_id,t\n2,a,{SPRING}\n"), time="t")
+    assert (summary.accepted, summary.released, len(shop.stores.held)) == (1, 1, 0)
+    assert sorted(event[:2] for event in shop.events()) == [("1", "a"), ("2", "a")]
+
+
 def test_holding_needs_a_place(tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     path.write_text("user_id,item_id\n1,a\n")
