@@ -16,6 +16,7 @@ PAIRS = 3_000_000  # pairs (taken row, other row) looked at while learning; of m
 STEPS = (-0.5, -0.25, -0.1, 0.1, 0.25, 0.5)  # of the largest weight
 FINEST = 0.2  # the last factor on STEPS
 ROUNDS = 40
+LEAST = 1e-6  # NDCG that any source is granted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class ZBlend:
         pairs = _Pairs.of(np.concatenate((opinion, _bent(opinion))), found.query, label > 0, self.depth, seed)
         alone = _alone(pairs, len(names))
         weight = _ascend(pairs, alone)
-        return ZBlendModel(tuple(names), weight[: len(names)], weight[len(names) :], np.maximum(alone, 0))
+        return ZBlendModel(tuple(names), weight[: len(names)], weight[len(names) :], alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class ZBlendModel:
     columns: tuple[str, ...]
     weight: Scores  # (C,)
     bend: Scores  # (C,) how much more (or less) the very best of a source count
-    alone: Scores  # (C,) gain in NDCG of each source without the others
+    alone: Scores  # (C,) NDCG of each source without the others, above 0
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         opinion = _opinions(found, self.columns)
@@ -132,9 +133,8 @@ def _drawn(length: NDArray[np.int64], query: Rows, seed: int) -> Rows:
 
 
 def _alone(pairs: _Pairs, sources: int) -> Scores:
-    """(C,) what each source gains over saying nothing."""
-    nothing = pairs.ndcg(np.zeros_like(pairs.ahead[0]))
-    return np.array([pairs.ndcg(each) - nothing for each in pairs.ahead[:sources]], np.float32)
+    """(C,) what each source is worth by itself; never nothing, so that what it says still makes an order."""
+    return np.array([max(pairs.ndcg(each), LEAST) for each in pairs.ahead[:sources]], np.float32)
 
 
 def _ascend(pairs: _Pairs, alone: Scores) -> Scores:

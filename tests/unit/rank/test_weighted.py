@@ -153,5 +153,7 @@ def test_learning_from_no_label_and_from_no_source():
     found, label = table([5, 5], seed=0)
     model = ZBlend().learn(found, np.zeros_like(label), seed=0)
     assert np.isfinite(model.score(Queries.of([0, 1]), found)).all()
+    silent = found.with_columns({"s0": np.full(len(found), np.nan, np.float32)})
+    assert len(np.unique(model.score(Queries.of([0, 1]), silent))) > 2  # what is still said makes an order
     with pytest.raises(ConfigError, match="carry no column of a source to blend"):
         ZBlend().learn(Candidates(found.query, found.item, {"item.year": label}), label, seed=0)
