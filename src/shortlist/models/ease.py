@@ -19,15 +19,18 @@ BLOCK = 512  # rows of the item-item matrix worked on at a time
 @dataclass(frozen=True, slots=True)
 class Ease:
     """The best single source below about 20,000 items. For S items that somebody liked it takes 4 S² bytes (1.6 GB at
-    20,000) and time that grows as S³; items that nobody liked cost nothing."""
+    20,000) and time that grows as S³; items that nobody liked, and all but the `most` liked, cost nothing."""
 
     reg: float = 500.0  # ridge; larger trusts popular pairs more
+    most: int = 20_000  # items that take part, the most liked; the others are left to other sources
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
     def fit(self, data: Dataset, *, seed: int) -> EaseModel:
-        if not self.reg > 0:
-            raise ConfigError(f"reg is {self.reg}, but must be greater than 0", where="models.ease")
-        item = np.unique(data.matrix.indices).astype(np.int32)
+        if not self.reg > 0 or self.most < 1:
+            raise ConfigError(f"reg is {self.reg}, most {self.most}: each must be greater than 0", where="models.ease")
+        likes = np.bincount(data.matrix.indices, minlength=data.n_items)
+        often = np.argsort(-likes, kind="stable")[: min(self.most, np.count_nonzero(likes))]
+        item = np.sort(often).astype(np.int32)
         place = np.full(data.n_items, -1, np.int32)
         place[item] = np.arange(len(item), dtype=np.int32)
         weight = _gram(data.matrix[:, item])
@@ -43,12 +46,12 @@ class EaseModel:
     """Adds up the rows of what a person likes."""
 
     weight: Vectors  # (S, S) row: liked item, column: predicted item, both by their place in `item`
-    item: Rows  # (S,) the items that somebody liked, ascending
-    place: Rows  # (I,) where each item is in `item`, -1 = nobody liked it
+    item: Rows  # (S,) the items that take part, ascending
+    place: Rows  # (I,) where each item is in `item`, -1 = it takes no part
     half_life: float
 
     def recall(self, queries: Queries, k: int) -> Candidates:
-        """The k best of all items that anybody liked, for every query with a history; a score may be negative."""
+        """The k best of all items that take part, for every query with a history; a score may be negative."""
         asking, score = self._predict(queries)
         allowed = ops.gather(queries.allowed, self.item, True) if len(queries.allowed) else queries.allowed
         ops.forbid(score, self._placed(queries.exclude.take(asking)), allowed)

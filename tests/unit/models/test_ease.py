@@ -26,6 +26,16 @@ def test_weights_are_those_of_the_paper():
     np.testing.assert_allclose(model.weight, naive(dense, 20)[np.ix_(seen, seen)], atol=1e-5)
 
 
+def test_of_many_items_the_most_liked_take_part():
+    data = synthetic().data
+    likes = np.diff(data.matrix.tocsc().indptr)
+    model = Ease(reg=20, most=10).fit(data, seed=0)
+    assert len(model.item) == 10
+    assert likes[model.item].min() >= np.delete(likes, model.item).max()
+    dense = data.matrix.toarray().astype(np.float64)[:, model.item]
+    np.testing.assert_allclose(model.weight, naive(dense, 20), atol=1e-5)
+
+
 def test_weights_are_those_of_the_paper_beyond_one_block():
     data = synthetic(users=200, items=700, events=6_000).data
     dense = data.matrix.toarray().astype(np.float64)
