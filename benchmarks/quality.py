@@ -1,7 +1,7 @@
 """How good the lists are, ours and our peers', on public data: `python -m benchmarks.quality SET --json OUT`.
 
-Every library gets the same train, the same questions and the same number of trials on validation; its lists are judged
-by our measures, person by person. Each algorithm is fitted in a process of its own. Settings that were found are kept
+Every library gets the same train, the same questions and the same budget on validation (so many settings, so many
+seconds, whichever ends first); its lists are judged by our measures, person by person. Each algorithm is fitted in a process of its own. Settings that were found are kept
 in benchmarks/tuned/SET.json and used again unless `--tune` is given.
 """
 
@@ -35,6 +35,7 @@ MAIN = "ndcg@10"
 BESIDE = ("recall@10", "ndcg@20", "recall@20", "mrr@20", "novelty@20", "serendipity@20", "diversity@20")
 TOGETHER = ("coverage@20", "gini@20")
 TRIALS = 12
+SECONDS = 600.0  # after which a search begins no other trial, whosever it is
 TUNED_ON = 3000  # validation questions at most: LensKit answers one at a time
 QUICK = 500  # questions, with --quick
 ORDERED = ("transitions", "ease-recent", "als-recent", "itemknn-recent")  # need to know what came first
@@ -98,8 +99,8 @@ class Ground:
 class Settings:
     """The best settings on validation: those kept in a file, or found now by the search that everybody gets."""
 
-    def __init__(self, path: Path, trials: int, *, again: bool, keep: bool) -> None:
-        self.path, self.trials, self.again, self.keep = path, trials, again, keep
+    def __init__(self, path: Path, trials: int, seconds: float, *, again: bool, keep: bool) -> None:
+        self.path, self.trials, self.seconds, self.again, self.keep = path, trials, seconds, again, keep
         self.known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
 
     def of(self, ground: Ground, model: str, side: str) -> Params:
@@ -111,6 +112,10 @@ class Settings:
                 self.path.parent.mkdir(exist_ok=True)
                 self.path.write_text(json.dumps(self.known, indent=1, sort_keys=True) + "\n")
         return dict(slot[side]["params"])
+
+    def note(self, ground: Ground, model: str, side: str) -> str:
+        """How much was tried for the settings of `of`."""
+        return f"best of {self.known[ground.split.name][model][side]['trials']} settings on validation"
 
     def _search(self, ground: Ground, model: str, side: str) -> dict[str, Any]:
         start = perf_counter()
@@ -126,7 +131,7 @@ class Settings:
                     return float("-inf")
                 return float(np.mean(offline.measure(shown, ground.valid, KS[:1])[0][MAIN]))
 
-            trials = search(SPACES[model][side], self.trials, value)
+            trials = search(SPACES[model][side], self.trials, value, seconds=self.seconds)
         best = trials[0]
         if best.value == float("-inf"):
             raise PeerFailed(f"{side} {model}: none of {len(trials)} settings could be fitted")
@@ -154,7 +159,8 @@ def run(ground: Ground, settings: Settings, models: Sequence[str]) -> list[Row]:
             try:
                 params = settings.of(ground, model, side)
                 with Worker(side, model, ground.folder / "test", ground.environments) as worker:
-                    ground.add(model, side, worker.ask(params), params, _note(model, side))
+                    note = f"{settings.note(ground, model, side)}{_note(model, side)}"
+                    ground.add(model, side, worker.ask(params), params, note)
             except PeerFailed as failed:
                 if side == OWN:
                     raise
@@ -175,9 +181,9 @@ def run(ground: Ground, settings: Settings, models: Sequence[str]) -> list[Row]:
 
 def _note(model: str, side: str) -> str:
     if (model, side) == ("userknn", "peer:irspack"):
-        return "neighbours of people as they were in train: it does not take a newer history"
+        return "; neighbours of people as they were in train: it does not take a newer history"
     if model.endswith("-recent"):
-        return "history weighted by recency"
+        return "; history weighted by recency"
     return ""
 
 
@@ -201,6 +207,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} questions, two trials, nothing kept")
     parser.add_argument("--tune", action="store_true", help="search for settings again")
     parser.add_argument("--trials", type=int, default=TRIALS, help="settings tried of each (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of one search (default %(default)s)")
     parser.add_argument("--peers", type=Path, default=ROOT / ".benchmarks" / "peers", help="folder of environments")
     given = parser.parse_args(words)
     models = given.only.split(",") if given.only else [*SPACES, "fused"]
@@ -208,7 +215,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"unknown models {', '.join(sorted(unknown))}; there are: {', '.join([*SPACES, 'fused'])}")
     path = ROOT / "benchmarks" / "tuned" / f"{given.set}.json"
-    settings = Settings(path, 2 if given.quick else given.trials, again=given.tune, keep=not given.quick)
+    settings = Settings(path, 2 if given.quick else given.trials, given.seconds, again=given.tune, keep=not given.quick)
     rows: list[Row] = []
     for name in given.split or list(SPLITS[given.set])[:1]:
         with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ Values are in order, so that a neighbour in the list is a neighbour in meaning.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,12 +111,16 @@ class Trial(NamedTuple):
     value: float  # on validation
 
 
-def search(space: Space, trials: int, value: Callable[[Params], float], seed: int = 17) -> list[Trial]:
+def search(
+    space: Space, trials: int, value: Callable[[Params], float], seed: int = 17, seconds: float = float("inf")
+) -> list[Trial]:
     """Try `trials` different settings: half drawn at random, then one step from the best in one direction at a time.
 
-    All of the space when it is no larger. The same for every library, so nobody gets more.
+    All of the space when it is no larger. The same for every library, so nobody gets more. No trial begins after
+    `seconds`, the first excepted.
     """
     chance = np.random.default_rng(seed)
+    stop = monotonic() + seconds
     sizes = [len(values) for values in space.values()]
     tried: dict[tuple[int, ...], float] = {}
 
@@ -128,8 +133,10 @@ def search(space: Space, trials: int, value: Callable[[Params], float], seed: in
     total = int(np.prod(sizes))
     drawn = chance.permutation(total) if total <= 1_000_000 else chance.integers(0, total, trials)
     for number in drawn[: trials if total <= trials else (trials + 1) // 2]:
+        if tried and monotonic() > stop:
+            break
         attempt(tuple(int(place) for place in np.unravel_index(int(number), sizes)))
-    while len(tried) < min(trials, total):
+    while len(tried) < min(trials, total) and monotonic() <= stop:
         for best in sorted(tried, key=lambda point: -tried[point]):
             steps = [
                 (*best[:axis], best[axis] + step, *best[axis + 1 :])
