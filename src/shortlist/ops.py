@@ -331,8 +331,3 @@ def strongest(history: Ragged, said: Scores) -> Rows:
     last = np.lexsort((said, history.owner))[history.ptr[1:][filled] - 1]
     named[filled] = np.where(said[last] > 0, history["item"][last], -1)
     return named
-
-
-def columns_of(columns: Columns, positions: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Every column at `positions`."""
-    return {name: column[positions] for name, column in columns.items()}
