@@ -1,8 +1,9 @@
 """How good the lists are, ours and our peers', on public data: `python -m benchmarks.quality SET --json OUT`.
 
 Every library gets the same train, the same questions and the same budget on validation (so many settings, so many
-seconds, whichever ends first); its lists are judged by our measures, person by person. Each algorithm is fitted in a process of its own. Settings that were found are kept
-in benchmarks/tuned/SET.json and used again unless `--tune` is given.
+seconds, whichever ends first); its lists are judged by our measures, person by person. Each algorithm is fitted in a
+process of its own. Settings that were found are kept in benchmarks/tuned/SET.json and used again unless `--tune` is
+given.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from pathlib import Path
 from time import perf_counter, time_ns
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmarks.rows import Row, write
 from benchmarks.splits import folder
@@ -110,7 +111,7 @@ def main() -> None:
             reach = candidates(runtime, users[:100])
         if abs(reach - CANDIDATES) > 25:
             chosen, _ = prepare(home, scale * CANDIDATES / reach)
-        with Runtime.open(chosen) as runtime:
+        with Runtime.open(chosen) as runtime, threadpool_limits(1):
             reach = candidates(runtime, users[:100])  # a warm-up, too
             total, stages = measure(runtime, users)
     milliseconds = total * 1000

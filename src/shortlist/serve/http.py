@@ -27,6 +27,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from threadpoolctl import threadpool_limits
 
 from shortlist.config import Settings
 from shortlist.errors import ConfigError
@@ -69,6 +70,7 @@ def serve(
     with (
         listen(settings.serve.host, settings.serve.port if port is None else port, next_free=next_free) as listening,
         Runtime.open(settings) as runtime,
+        threadpool_limits(1),  # one core a request: BLAS threads that wait for each other are what makes a tail long
     ):
         announce(address(listening), runtime)
         server(application(Service(runtime, Metrics()))).run(sockets=[listening])
