@@ -133,6 +133,13 @@ def test_in_the_past_the_history_was_shorter(trained: Path, run: Run) -> None:
     assert [each["id"] for each in nobody] == before
 
 
+def test_an_empty_list_says_that_it_is_empty(trained: Path, run: Run) -> None:
+    done = run("recommend", someone(trained), "--where", "'No Such Genre' in genres", "--config", trained)
+    assert done.code == 0
+    assert "nothing is left to propose" in done.err
+    assert "next:" not in done.err
+
+
 def test_loading_again_adds_nothing_twice(trained: Path, run: Run) -> None:
     (events,) = (
         each for each in run("ingest", "--config", trained, "--json").json["sources"] if each["entity"] == "events"

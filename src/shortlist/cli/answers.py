@@ -70,6 +70,8 @@ def show(screen: Screen, command: str, answer: Recommendation, *, trace: bool) -
     screen.result(command, to_builtins(answer))
     if answer.items:
         screen.next(f"shortlist similar {answer.items[0].id}")
+    else:
+        screen.say("nothing is left to propose: all items are seen, unavailable or ruled out by the condition")
 
 
 def _row(item: Item) -> tuple[object, ...]:
