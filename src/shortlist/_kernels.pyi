@@ -27,7 +27,7 @@ def top_of_product(
     allowed: Bools,
     threads: int = 0,
 ) -> Flat:
-    """The k items with the largest inner product, `users` (B, D), `items` (I, D); a user vector of zeros has no opinion.
+    """The k items with the largest inner product, `users` (B, D), `items` (I, D); a user of zeros has no opinion.
 
     The lists of items to leave out are per query; `allowed` (A,) is by item row, rows beyond it are allowed.
     """

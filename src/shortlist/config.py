@@ -113,6 +113,7 @@ class Evaluate:
     k: tuple[int, ...] = (10, 20)
     resamples: int = 1000
     seed: int = 0
+    ratings: tuple[str, ...] = ()  # models under [train.models] that predict ratings: RMSE and MAE on what is hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ def parse(given: Table, *, home: Path = Path()) -> Settings:
             raise ConfigError(
                 "a pipeline without sources proposes nothing",
                 where=f"pipelines.{name}",
-                hint="a pipeline replaces the default of that name as a whole: copy it from shortlist.toml, then change it",
+                hint="a pipeline replaces the default of that name as a whole: copy that one and change it",
             )
     return settings
 

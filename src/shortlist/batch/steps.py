@@ -10,10 +10,13 @@ from typing import Any
 import shortlist
 from shortlist import release
 from shortlist.batch.train import Progress, Trained, learn_rankers, quiet, split, train
-from shortlist.config import Settings
+from shortlist.config import Settings, check_keys
 from shortlist.dataset import Dataset
+from shortlist.eval import ratings
 from shortlist.eval.baselines import System
+from shortlist.eval.bootstrap import Interval
 from shortlist.eval.offline import evaluate
+from shortlist.eval.protocol import Split
 from shortlist.eval.result import Result
 from shortlist.pipeline import Pipeline
 from shortlist.protocols import Scorer
@@ -27,6 +30,9 @@ class Judged:
 
     result: Result
     learned: Mapping[str, Scorer]
+    errors: Mapping[
+        str, Mapping[str, Interval]
+    ]  # of predicted ratings, see eval.ratings; empty when none are asked for
 
 
 def open_configured(settings: Settings, *, read_only: bool = False) -> Stores:
@@ -51,8 +57,10 @@ def judge(
 ) -> Judged:
     """Fit on the past of `data`, ask about its end, compare with popularity and chance."""
     held = split(data, how or settings.evaluate.split, "evaluate.split")
-    learned = learn_rankers(settings, held.train, by_role(stores), progress=_naming("to rank", progress))
-    trained = train(settings, held.train, by_role(stores), learned=learned, progress=_naming("past", progress))
+    past, also = held.final, settings.evaluate.ratings
+    check_keys(dict.fromkeys(also), list(settings.train.models), "train.models", "evaluate.ratings")
+    learned = learn_rankers(settings, past, by_role(stores), progress=_naming("to rank", progress))
+    trained = train(settings, past, by_role(stores), learned=learned, also=also, progress=_naming("past", progress))
     chosen = {name: _system(trained.pipelines[name]) for name in pipelines}
     result = evaluate(
         chosen,
@@ -62,7 +70,18 @@ def judge(
         resamples=settings.evaluate.resamples,
         seed=settings.evaluate.seed,
     )
-    return Judged(result, learned)
+    return Judged(result, learned, _errors(settings, data, held, {name: trained.models[name] for name in also}))
+
+
+def _errors(
+    settings: Settings, data: Dataset, held: Split, models: Mapping[str, Scorer]
+) -> Mapping[str, Mapping[str, Interval]]:
+    given, hidden = held.final.ratings.data, ratings.answers(data, held.test)
+    if not (models and len(given) and len(hidden)):
+        return {}
+    scale = float(given.min()), float(given.max())
+    resamples, seed = settings.evaluate.resamples, settings.evaluate.seed
+    return ratings.rating_errors(models, held.final, hidden, scale=scale, resamples=resamples, seed=seed)
 
 
 def make_release(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -71,15 +71,17 @@ def train(
     *,
     progress: Progress = quiet,
     learned: Mapping[str, Scorer] | None = None,
+    also: Sequence[str] = (),
 ) -> Trained:
     """Fit every model and pipeline of `settings` on `data`.
 
     Rankers learn first, from events that were held out of everything fitted before; then all else is fitted on the
     whole of `data`. `learned` gives scorers by pipeline that were learned elsewhere, and skips the first part.
+    `also` names models under [train.models] to fit although no pipeline uses them.
     """
     if learned is None:
         learned = learn_rankers(settings, data, stores, progress=progress)
-    return _fit(settings, data, stores, dict(learned), progress)
+    return _fit(settings, data, stores, dict(learned), progress, also)
 
 
 def learn_rankers(
@@ -118,16 +120,22 @@ def learn_rankers(
 
 
 def labelled(pipeline: Pipeline, queries: Queries, query: np.ndarray, item: np.ndarray) -> tuple[Candidates, Scores]:
-    """The candidates of `queries` with a label (N,): 1 where (query, item) is one of the given pairs."""
+    """The candidates of `queries` with a label (N,): 1 where (query, item) is one of the given pairs.
+
+    Queries of whose pairs none is among the candidates teach nothing and are left out.
+    """
+    wanted = (query.astype(np.int64) << 32) | item
     parts: list[Candidates] = []
+    labels: list[Scores] = []
     for start in range(0, len(queries), BLOCK):
         block = queries.take(np.arange(start, min(start + BLOCK, len(queries))))
         _, found = pipeline.candidates(block, Trace())
-        parts.append(Candidates((found.query + start).astype(np.int32), found.item, found.columns))
-    found = Candidates.concat(parts)
-    key = (found.query.astype(np.int64) << 32) | found.item
-    taken = (query.astype(np.int64) << 32) | item
-    return found, np.isin(key, taken).astype(np.float32)
+        asked = (found.query + start).astype(np.int32)
+        label = np.isin((asked.astype(np.int64) << 32) | found.item, wanted)
+        kept = np.isin(asked, asked[label])
+        parts.append(Candidates(asked, found.item, found.columns).take(kept))
+        labels.append(label[kept].astype(np.float32))
+    return Candidates.concat(parts), np.concatenate([np.empty(0, np.float32), *labels])
 
 
 def _fit(
@@ -136,6 +144,7 @@ def _fit(
     stores: Mapping[str, object],
     learned: dict[str, Scorer | None],
     progress: Progress,
+    also: Sequence[str] = (),
 ) -> Trained:
     done = Trained({}, {})
 
@@ -149,7 +158,7 @@ def _fit(
         return model
 
     builder = Builder(done.models, stores, fit, settings.releases.trust)
-    used = _models_used(settings)
+    used = _models_used(settings).union(also)
     for name, table in settings.train.models.items():
         if name in used:
             done.models[name] = builder.component(table, f"train.models.{name}")

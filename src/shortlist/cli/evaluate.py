@@ -39,6 +39,7 @@ def evaluate(
     from shortlist.batch.train import read_window
     from shortlist.config import load
     from shortlist.errors import NotFound
+    from shortlist.eval import ratings
     from shortlist.eval.report import html
 
     screen = Screen(json=json, quiet=quiet)
@@ -61,9 +62,15 @@ def evaluate(
     screen.table(header, lines)
     for sentence in result.verdict():
         screen.text(f"\n{sentence}")
+    if judged.errors:
+        header, *lines = ratings.table(judged.errors)
+        screen.table(header, lines)
     found = result.as_json()
+    found["ratings"] = {
+        name: {error: each._asdict() for error, each in both.items()} for name, both in judged.errors.items()
+    }
     if report:
-        out.write_text(html(result, title=f"Evaluation of {pipeline}"), "utf-8")
+        out.write_text(html(result, f"Evaluation of {pipeline}", judged.errors), "utf-8")
         screen.say(f"\nreport written: {out}")
         found["report"] = str(out)
     screen.result("evaluate", found)

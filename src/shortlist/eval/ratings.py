@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from shortlist import ops
 from shortlist.dataset import Dataset
 from shortlist.eval.bootstrap import Interval, intervals
+from shortlist.eval.protocol import Part
+from shortlist.eval.result import number
 from shortlist.protocols import Scorer
 from shortlist.types import Candidates, Queries, Scores
 
@@ -20,6 +22,24 @@ def folds(data: Dataset, count: int = 5, *, seed: int = 0) -> Iterator[tuple[Dat
     place = np.random.default_rng(seed).permutation(len(data)) % count
     for fold in range(count):
         yield data.only(place != fold), data.only(place == fold)
+
+
+def answers(data: Dataset, part: Part) -> Dataset:
+    """The ratings of `data` that are right answers of `part`."""
+    rate = data.kinds.table.get("rate")
+    asked = part.user[part.relevant.owner].astype(np.int64) * data.n_items + part.relevant["item"]
+    events = data.events
+    hidden = np.isin(events.user.astype(np.int64) * data.n_items + events.item, asked)
+    return data.only(hidden & (events.kind == (rate.code if rate else -1)))
+
+
+def table(errors: Mapping[str, Mapping[str, Interval]]) -> list[list[str]]:
+    """Header, then a line per model, the baseline first."""
+    lines = [["predicts ratings", "rmse", "95 % interval", "mae", "95 % interval"]]
+    for name, each in errors.items():
+        cells = [(number(each[e].value), f"{number(each[e].low)} to {number(each[e].high)}") for e in ("rmse", "mae")]
+        lines.append([name, *cells[0], *cells[1]])
+    return lines
 
 
 def predict(model: Scorer, train: Dataset, test: Dataset) -> Scores:

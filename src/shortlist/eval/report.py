@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
+from shortlist.eval import ratings
 from shortlist.eval.bootstrap import Interval
 from shortlist.eval.result import EVERYONE, Result, Row, number, span
 
@@ -30,8 +31,8 @@ _CLASS = {1: "better", 0: "same", -1: "worse"}
 _LEFT, _PLOT, _WIDTH, _STEP = 300, 330, 860, 28  # where the plot begins, its width, all of it, height of a row
 
 
-def html(result: Result, title: str = "Evaluation") -> str:
-    """A self-contained page, light and dark. Every name from outside is escaped."""
+def html(result: Result, title: str = "Evaluation", errors: Mapping[str, Mapping[str, Interval]] | None = None) -> str:
+    """A self-contained page, light and dark. Every name from outside is escaped. `errors`: see eval.ratings."""
     asked = [name for name in result.systems if name != result.against]
     plots = [_section(f"Difference to {result.against}, everyone", _forest(result, asked, [EVERYONE]))]
     plots += [
@@ -49,7 +50,8 @@ def html(result: Result, title: str = "Evaluation") -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
         f'{verdict}<p class="note">{escape(about)}</p>{"".join(plots)}'
-        f"{_section('All figures', _table(result.table()))}</body></html>\n"
+        f"{_section('All figures', _table(result.table()))}"
+        f"{_section('Errors of predicted ratings', _table(ratings.table(errors))) if errors else ''}</body></html>\n"
     )
 
 

@@ -97,8 +97,8 @@ class EmbeddedCatalog:
         """Merge: columns and rows that are not named keep their values, a value None (or NaN) removes.
 
         A column's type is set by its first value: floats are numbers, int64 and datetime64 are times (microseconds),
-        other integers numbers, booleans and int8 (1, 0, -1 = no value) flags; in object arrays str, numbers, bool, and tuples or lists of str. Of a
-        row that is given twice the last value holds.
+        other integers numbers, booleans and int8 (1, 0, -1 = no value) flags; in object arrays str, numbers, bool, and
+        tuples or lists of str. Of a row that is given twice the last value holds.
         """
         table = self._table(entity)
         rows = np.asarray(rows, np.int32)

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from shortlist import ops
+from shortlist.batch.steps import judge
+from shortlist.config import parse
 from shortlist.dataset import Dataset
 from shortlist.eval import ratings
+from shortlist.eval.report import html
+from shortlist.stores import Stores
+from shortlist.stores.embedded import Embedded
+from shortlist.testing.world import synthetic
 from shortlist.types import Events
 
 
@@ -69,3 +75,24 @@ def test_folds_test_each_event_once_and_keep_their_seed():
     again = [test.events.item.tolist() for _, test in ratings.folds(data, 3, seed=1)]
     assert again == [test.events.item.tolist() for _, test in ratings.folds(data, 3, seed=1)]
     assert again != [test.events.item.tolist() for _, test in ratings.folds(data, 3, seed=2)]
+
+
+def test_an_evaluation_judges_the_models_that_predict_ratings(tmp_path):
+    settings = parse(
+        {
+            "train": {"models": {"stars": {"use": "models.als_explicit:ExplicitAls"}}},
+            "evaluate": {"ratings": ["stars"], "resamples": 50},
+        },
+        home=tmp_path,
+    )
+    world = synthetic()
+    with Embedded.memory() as stores:
+        stores.catalog.rows("item", [f"i{row}" for row in range(world.data.n_items)], create=True)
+        opened = Stores(stores.catalog, stores.log, stores.state, stores.index, {})
+        judged = judge(settings, world.data, opened)
+    assert list(judged.errors) == ["biases", "stars"]
+    for errors in judged.errors.values():
+        assert 0 < errors["mae"].value <= errors["rmse"].value < 4
+        assert errors["rmse"].low < errors["rmse"].value < errors["rmse"].high
+    assert [line[0] for line in ratings.table(judged.errors)] == ["predicts ratings", "biases", "stars"]
+    assert "Errors of predicted ratings" in html(judged.result, errors=judged.errors)
