@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from shortlist.models.transitions import Transitions
+from shortlist.recall.arrivals import Arrivals, ArrivalsModel
 from shortlist.recall.editorial import Editorial
 from shortlist.recall.explore import Explore
 from shortlist.recall.fresh import Fresh
@@ -67,6 +68,19 @@ class TestFresh(SourceContract):
 class TestFreshByArrival(TestFresh):
     def make(self, world: World) -> Fresh:
         return Fresh(self.stores(world)["catalog"], column="nothing")
+
+
+class TestArrivals(SourceContract):
+    def make(self, world: World) -> ArrivalsModel:
+        return ArrivalsModel(self.stores(world)["catalog"], 70)
+
+    def knows(self, world: World) -> Rows:
+        return np.arange(70, world.data.n_items, dtype=np.int32)
+
+
+class TestArrivalsRecipe(RecipeContract):
+    def make(self, world: World) -> Arrivals:
+        return Arrivals(self.stores(world)["catalog"])
 
 
 class TestLadder(SourceContract):

@@ -34,6 +34,7 @@ WORDS = {
     "popular": "popular with everyone",
     "top": "rated highly by many",
     "fresh": "new here",
+    "new": "new here",
     "explore": "something different, to learn what you like",
     "fallback": "from the list that everyone gets",
 }

@@ -4,6 +4,7 @@ import pytest
 from shortlist.dataset import DAY, Dataset
 from shortlist.errors import ConfigError
 from shortlist.protocols import Catalog
+from shortlist.recall.arrivals import Arrivals
 from shortlist.recall.editorial import Editorial
 from shortlist.recall.explore import Explore
 from shortlist.recall.fresh import Fresh
@@ -253,3 +254,12 @@ def test_each_rung_fills_what_the_one_before_left_empty():
     assert ladder.recall(queries, 9).item.tolist() == [4, 7, 5, 1, 4, 2, 9, 7, 5, 1]
     with pytest.raises(ConfigError, match="rungs is empty"):
         Ladder(())
+
+
+def test_arrivals_are_what_came_after_training_newest_first():
+    with open_stores({"catalog": "memory:", "log": "memory:", "state": "memory:", "index": "memory:"}) as stores:
+        stores.catalog.rows("item", ["a", "b"], create=True)
+        model = Arrivals(stores.catalog).fit(Dataset.of(Events.empty(), 0, 2), seed=0)
+        assert len(model.recall(Queries.of([0]), 5)) == 0
+        stores.catalog.rows("item", ["c", "d"], create=True)
+        assert model.recall(Queries.of([0]), 5).item.tolist() == [3, 2]
