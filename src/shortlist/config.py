@@ -12,7 +12,7 @@ import tomllib
 import types as python_types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -196,7 +196,7 @@ def parse(given: Table, *, home: Path = Path()) -> Settings:
     merged["pipelines"] = {**default["pipelines"], **_table(given.get("pipelines", {}), "pipelines")}
     events = dict(_table(given.get("events", {}), "events"))
     if "kinds" in events:
-        known = {name: {"code": kind.code} for name, kind in DEFAULT_KINDS.items()}
+        known = {name: asdict(kind) for name, kind in DEFAULT_KINDS.items()}
         tables = {name: {**known.get(name, {}), **_table(t, "")} for name, t in events["kinds"].items()}
         unused = {name: kind for name, kind in DEFAULT_KINDS.items() if name not in tables}
         merged["events"] = {**events, "kinds": {**unused, **tables}}

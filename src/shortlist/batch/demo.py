@@ -17,6 +17,14 @@ CREDIT = (
     "MovieLens data by GroupLens, University of Minnesota: for research, not to be redistributed or sold.\n"
     "F. M. Harper, J. A. Konstan: The MovieLens Datasets: History and Context. ACM TiiS 5 (4), 2015."
 )
+CONFIGURATION = """\
+# What the demo runs with; every other key has its default.
+[train]
+seed = {seed}
+
+[events.kinds.rate]
+least = 3    # a rating below counts as seen, not as liked: nothing is shown because of a film that somebody hated
+"""
 NEWCOMER = "somebody-new"
 BUSY = 0.9  # share of people with a shorter history than a heavy one
 

@@ -62,14 +62,18 @@ def _run(
     from shortlist.batch import demo, steps
     from shortlist.batch.train import read_window
     from shortlist.cli.answers import asked
-    from shortlist.config import parse
+    from shortlist.config import load
     from shortlist.data.frames import load_frames
     from shortlist.serve.http import serve
     from shortlist.serve.metrics import Metrics
     from shortlist.serve.service import Service
 
     clock = _Clock(screen)
-    settings = parse({"train": {"seed": seed}}, home=folder)
+    file = folder / "shortlist.toml"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        file.write_text(demo.CONFIGURATION.format(seed=seed), "utf-8")
+    settings = load(file)
     started = datetime.now(UTC)
     now = int(started.timestamp() * 1e6)
     with clock.step("download") as told:

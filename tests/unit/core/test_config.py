@@ -1,5 +1,7 @@
 """Configuration: defaults, overrides, and errors that name the key and what is allowed."""
 
+from dataclasses import replace
+
 import pytest
 
 from shortlist import ConfigError, NotFound, config
@@ -48,7 +50,7 @@ def test_relative_stores_start_at_the_files_folder(tmp_path):
 
 def test_a_kind_may_be_changed_by_name_and_keeps_its_code():
     kinds = config.parse({"events": {"kinds": {"click": {"weight": 0.5}, "play": {"code": 40}}}}).kinds.table
-    assert (kinds["click"].code, kinds["click"].weight) == (DEFAULT_KINDS["click"].code, 0.5)
+    assert kinds["click"] == replace(DEFAULT_KINDS["click"], weight=0.5)
     assert kinds["play"].code == 40
     assert kinds["buy"] == DEFAULT_KINDS["buy"]
 
