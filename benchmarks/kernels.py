@@ -49,8 +49,8 @@ def races(name: str) -> list[Race]:
     """What is compared on a set."""
     rounds = {OWN: "iterations", "peer:implicit": "iterations", "peer:irspack": "train_epochs"}
     dense = name == "movielens-1m"
-    pair, reg = (0.6, 0.003) if dense else (0.008, 0.003)
-    alpha, penalty = (1.6, 6.0) if dense else (100.0, 100.0)
+    pair, reg = (1.0, 0.003) if dense else (0.014, 0.003)
+    alpha, penalty = (2.0, 10.0) if dense else (50.0, 60.0)
     found = []
     for factors in (64, 128):
         implicit = {"factors": factors, "alpha": alpha, "regularization": penalty}

@@ -25,7 +25,7 @@ class Als:
 
     factors: int = 64
     reg: float = 0.003
-    unobserved: float = 12.0  # weight of all pairs together, in that of all likings: fits sparse and dense data alike
+    unobserved: float = 20.0  # weight of all pairs together, in that of all likings: fits sparse and dense data alike
     exponent: float = 1.0  # of the frequency in the regularisation; reg keeps its total when this changes
     iterations: int = 10
     steps: int = 3  # of conjugate gradients in each half of an iteration
