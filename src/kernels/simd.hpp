@@ -34,7 +34,7 @@ inline Vec load(const float *from) {
 
 inline void store(float *to, Vec v) { std::memcpy(to, &v, sizeof v); }
 
-inline Vec splat(float x) { return Vec{} + x; }
+inline Vec splat(float x) { return x - Vec{}; }  // x + 0 would be an addition: it changes -0
 
 inline float sum(Vec v) {
 #if defined(__AVX512F__)
