@@ -74,7 +74,8 @@ class AlsModel:
 
     def recall(self, queries: Queries, k: int) -> Candidates:
         user = self.fold_in(queries.history)
-        return ops.top_of_product(user, self.item, k, queries.exclude, queries.allowed)
+        found = ops.top_of_product(user, self.item, k, queries.exclude, queries.allowed)
+        return found.take(found.columns["score"] != 0)  # 0: a row of zeros, an item that nobody liked
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         user = self.fold_in(queries.history)

@@ -105,3 +105,12 @@ def test_films_people_took_next_are_ranked_far_above_popularity(movielens_100k: 
     shown = offline.ask(Als().fit(split.final, seed=0).recall, part, 10)
     ndcg = metrics.ranking(metrics.hits(shown, part.relevant), part.relevant.length, 10)["ndcg"].mean()
     assert ndcg > 0.065  # popularity reaches 0.045
+
+
+def test_items_that_nobody_liked_are_not_proposed_however_many_are_asked_for(world: World, model: AlsModel) -> None:
+    unliked = np.flatnonzero(world.data.matrix.sum(axis=0) == 0)
+    data = replace(world.data, n_items=world.data.n_items + 3)
+    wider = RECIPE.fit(data, seed=0)
+    found = wider.recall(everybody(world), 10_000)
+    assert not np.isin(found.item, [*unliked, *range(world.data.n_items, data.n_items)]).any()
+    assert len(model.recall(everybody(world), 10_000)) == len(found)
