@@ -35,7 +35,7 @@ SOURCES = {"next": 300, "ease": 300, "als": 300, "knn": 200, "popular": 100}
 
 
 def settings(home: Path, scale: float) -> Settings:
-    """The default pipeline with five sources, each asked for its share."""
+    """The default pipeline with five sources, each asked for its share, and MMR alone."""
     default = parse({}, home=home).pipelines["home"]
     sources = {name: {**default.sources[name], "k": max(1, round(k * scale))} for name, k in SOURCES.items()}
     pipeline = {
@@ -43,7 +43,7 @@ def settings(home: Path, scale: float) -> Settings:
         "filters": default.filters,
         "features": default.features,
         "rank": default.rank,
-        "rerank": default.rerank,
+        "rerank": {"use": "rerank.mmr:Mmr", "trade": 0.2},
         "fallback": default.fallback,
     }
     return parse({"pipelines": {"home": pipeline}}, home=home)

@@ -29,6 +29,8 @@ class ExploreSlots:
     def order(self, queries: Queries, found: Candidates, k: int) -> Positions:
         score, size = found.columns["score"], len(queries)
         new = self._unproven(found)
+        if not new.any():
+            return ops.topk(found.query, score, k, size)
         ranked = ops.topk(found.query, score, len(found), size)
         proven = ranked[~new[ranked]]
         tried = self._draw(queries, found, np.flatnonzero(new & ~np.isnan(score)), k)
