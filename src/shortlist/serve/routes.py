@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,10 @@ from shortlist.serve.service import Service
 
 JSON, HTML, SCRIPT, STYLE = "application/json", "text/html; charset=utf-8", "text/javascript; charset=utf-8", "text/css"
 METRICS = "text/plain; version=1.0.0; charset=utf-8"
+
+
+Scope = Literal["public", "read", "write", "admin"]
+"""What a key must allow: each scope contains the ones before it; "public" needs no key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Endpoint:
     example: Any = None  # a body
     larger: bool = False  # the body may have ten times the usual size
     quick: bool = False  # never waits: answered without a worker
+    scope: Scope = field(kw_only=True)  # what a key must allow; every endpoint says so
 
 
 def _recommend(service: Service, call: Call) -> tuple[int, Struct]:
@@ -98,6 +103,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         wire.Recommendation,
         wire.RecommendRequest,
         example={"user_id": "42", "n": 5, "filter": "year >= 1990"},
+        scope="read",
     ),
     Endpoint(
         "POST",
@@ -108,6 +114,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         wire.BatchRequest,
         example={"requests": [{"user_id": "42", "n": 5}, {"user_id": "43", "n": 5}]},
         larger=True,
+        scope="read",
     ),
     Endpoint(
         "GET",
@@ -116,6 +123,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         lambda service, call: (200, service.similar(call.id, call.query, call.request_id)),
         wire.Recommendation,
         query=wire.SimilarQuery,
+        scope="read",
     ),
     Endpoint(
         "POST",
@@ -126,6 +134,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         wire.EventsRequest,
         status=(202,),
         example={"events": [{"user_id": "42", "item_id": "7", "type": "rate", "value": 5}]},
+        scope="write",
     ),
     Endpoint(
         "GET",
@@ -133,6 +142,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "The facts of an item",
         lambda service, call: (200, service.entity("item", call.id)),
         wire.Entity,
+        scope="read",
     ),
     Endpoint(
         "PUT",
@@ -143,6 +153,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         wire.PutRequest,
         status=(200, 201),
         example={"fields": {"title": "Harbour Lights", "genres": ["Drama"], "year": 2024}},
+        scope="write",
     ),
     Endpoint(
         "GET",
@@ -150,6 +161,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "The facts of a user",
         lambda service, call: (200, service.entity("user", call.id)),
         wire.Entity,
+        scope="read",
     ),
     Endpoint(
         "PUT",
@@ -160,6 +172,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         wire.PutRequest,
         status=(200, 201),
         example={"fields": {"age": 34}},
+        scope="write",
     ),
     Endpoint(
         "GET",
@@ -168,6 +181,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         lambda service, call: (200, service.history(call.id, call.query.limit)),
         wire.History,
         query=wire.HistoryQuery,
+        scope="read",
     ),
     Endpoint(
         "GET",
@@ -176,6 +190,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         lambda service, call: (200, service.people(call.query.limit)),
         wire.People,
         query=wire.UsersQuery,
+        scope="read",
     ),
     Endpoint(
         "GET",
@@ -183,9 +198,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "What this installation knows and serves",
         lambda service, call: (200, service.info()),
         wire.Info,
+        scope="read",
     ),
     Endpoint(
-        "GET", "/livez", "The process is alive", lambda service, call: (200, wire.Alive(True)), wire.Alive, quick=True
+        "GET",
+        "/livez",
+        "The process is alive",
+        lambda service, call: (200, wire.Alive(True)),
+        wire.Alive,
+        quick=True,
+        scope="public",
     ),
     Endpoint(
         "GET",
@@ -194,6 +216,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         lambda service, call: (200, service.ready()),
         wire.Ready,
         quick=True,
+        scope="public",
     ),
     Endpoint(
         "GET",
@@ -201,9 +224,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Counters in Prometheus form",
         lambda service, call: (200, service.exposition()),
         media=METRICS,
+        scope="read",
     ),
-    Endpoint("GET", "/openapi.json", "This table as OpenAPI 3.1", _openapi),
-    Endpoint("GET", "/docs", "This table as a page", _static("docs.html"), media=HTML),
+    Endpoint("GET", "/openapi.json", "This table as OpenAPI 3.1", _openapi, scope="read"),
+    Endpoint("GET", "/docs", "This table as a page", _static("docs.html"), media=HTML, scope="read"),
     Endpoint(
         "GET",
         "/",
@@ -211,8 +235,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         _static("index.html"),
         query=wire.PageQuery,
         media=HTML,
+        scope="public",
     ),
-    Endpoint("GET", "/static/page.js", "Script of the page", _static("page.js"), media=SCRIPT),
-    Endpoint("GET", "/static/docs.js", "Script of the docs", _static("docs.js"), media=SCRIPT),
-    Endpoint("GET", "/static/style.css", "Looks of both", _static("style.css"), media=STYLE),
+    Endpoint("GET", "/static/page.js", "Script of the page", _static("page.js"), media=SCRIPT, scope="public"),
+    Endpoint("GET", "/static/docs.js", "Script of the docs", _static("docs.js"), media=SCRIPT, scope="public"),
+    Endpoint("GET", "/static/style.css", "Looks of both", _static("style.css"), media=STYLE, scope="public"),
 )
