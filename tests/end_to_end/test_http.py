@@ -83,7 +83,7 @@ def problem(answer: httpx.Response, code: str) -> Problem:
     """The problem of an answer, checked against the error model."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     found = msgspec.json.decode(answer.content, type=Problem)
-    assert answer.json().keys() == {field.name for field in msgspec.structs.fields(Problem)}
+    assert answer.json().keys() | {"attached"} == {field.name for field in msgspec.structs.fields(Problem)}
     assert (found.code, found.status, answer.status_code) == (code, CODES[code].status, CODES[code].status), found
     assert found.type == f"/docs#{code}"
     assert found.request_id == answer.headers["x-request-id"]

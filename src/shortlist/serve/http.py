@@ -208,7 +208,9 @@ class Frame:
         host = _HOST.fullmatch(headers.get("host", ""))
         if host is None or not _is_loopback(host["name"].strip("[]")):
             return Refusal(
-                "permission_denied", f"this server does not go by the name {headers.get('host', '')[:100]!r}"
+                "permission_denied",
+                f"this server does not go by the name {headers.get('host', '')[:100]!r}",
+                hint="ask through its loopback address",
             )
         if self.active > WAITING:
             return Refusal("overloaded", f"{WAITING} requests are being answered already")
@@ -304,7 +306,7 @@ async def _unrouted(request: Request, error: Exception) -> Response:
 
 def _problem(refused: Refusal, scope: Scope) -> Response:
     body = msgspec.json.encode(refused.problem(scope["path"], scope["request_id"]))
-    headers = {"Retry-After": "1"} if CODES[refused.code].retryable else None
+    headers = {"Retry-After": str(refused.after)} if CODES[refused.code].retryable else None
     return Response(body, refused.status, headers, "application/problem+json")
 
 

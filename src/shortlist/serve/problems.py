@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from shortlist.errors import ShortlistError
 from shortlist.pipeline import FilterFailed
@@ -27,17 +28,29 @@ CODES: Mapping[str, Code] = {
     "malformed_body": Code(
         400, "The request cannot be read", False, "send one JSON document, UTF-8, Content-Type: application/json"
     ),
-    "permission_denied": Code(403, "Not allowed", False, "ask through the loopback address of this server"),
+    "unauthenticated": Code(
+        401,
+        "A key is needed",
+        False,
+        "send Authorization: Bearer KEY; make one with: shortlist keys create --name NAME",
+    ),
+    "permission_denied": Code(403, "Not allowed", False, "use a key with the scope that is named"),
     "not_found": Code(404, "No such thing", False, "look at /docs for the addresses, at /v1/users for people"),
     "method_not_allowed": Code(405, "Not this method", False, "use one of the methods of the header Allow, see /docs"),
     "conflict": Code(409, "Somebody else holds it", True, "try again when the other process has finished"),
+    "version_mismatch": Code(412, "It has changed meanwhile", False, "read it again and send its new ETag in If-Match"),
+    "idempotency_mismatch": Code(
+        422, "The key belongs to another request", False, "give every new request an Idempotency-Key of its own"
+    ),
     "gate_failed": Code(409, "The release was refused", False, "train again, or publish another release"),
     "too_large": Code(413, "The body is too large", False, "send it in smaller parts"),
+    "rate_limited": Code(429, "Too many requests of one key", True, "wait for the time in the header Retry-After"),
     "internal": Code(
         500, "An unexpected failure", False, "report it with the request id; the log of the server holds more"
     ),
     "dependency_unavailable": Code(503, "A part that is needed does not answer", True, "try again in a moment"),
     "overloaded": Code(503, "Too many requests at once", True, "try again after the time in the header Retry-After"),
+    "deadline_exceeded": Code(504, "No answer in time", True, "try again, or allow more time with deadline_ms"),
     "storage_full": Code(507, "No space left", True, "free space on the disk of the server and send it again"),
 }
 
@@ -51,7 +64,7 @@ class Fault(Struct):
 
 
 class Problem(Struct):
-    """An error: `code` is stable, `detail` is for people, `hint` is what to do."""
+    """An error: `code` is stable, `detail` is for people, `hint` is what to do, `attached` is evidence as data."""
 
     type: str
     title: str
@@ -63,16 +76,29 @@ class Problem(Struct):
     errors: list[Fault]
     retryable: bool
     hint: str
+    attached: dict[str, Any] | UnsetType = UNSET
 
 
 class Refusal(Exception):
-    """Ends a request with a problem of `code`."""
+    """Ends a request with a problem of `code`. `attached` is evidence as data, such as the table of a gate; `after` is
+    how many seconds a client should wait before it tries again, where that helps."""
 
-    def __init__(self, code: str, detail: str, *, hint: str = "", pointer: str | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        hint: str = "",
+        pointer: str | None = None,
+        attached: dict[str, Any] | UnsetType = UNSET,
+        after: int = 1,
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.hint = hint or CODES[code].hint
+        self.attached = attached
+        self.after = after
         self.errors: Sequence[Fault] = () if pointer is None else (Fault(pointer, code, detail),)
 
     @property
@@ -92,6 +118,7 @@ class Refusal(Exception):
             list(self.errors),
             code.retryable,
             self.hint,
+            self.attached,
         )
 
 
