@@ -106,6 +106,10 @@ class Catalog(Protocol):
 
     def put(self, entity: str, rows: Rows, columns: Columns) -> None: ...  # durable when it returns
 
+    def remove(self, entity: str, rows: Rows) -> None: ...  # facts go, rows stay; durable; the next put brings it back
+
+    def present(self, entity: str, rows: Rows) -> Mask: ...  # (R,) false for rows that are unknown or were removed
+
     def read(self, entity: str, rows: Rows, names: Sequence[str]) -> Columns: ...  # unknown name: ConfigError
 
     def names(self, entity: str) -> Sequence[str]: ...  # the columns that exist, sorted

@@ -19,7 +19,7 @@ FOREVER = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class Available:
-    """Takes out items whose `column` says no, and items outside their time.
+    """Takes out items that were removed, whose `column` says no, or that are outside their time.
 
     `column` may be a number (0 or less = no, as a stock count), a text (one of `no`, in any case) or a flag. No value
     means available, and so does a catalog without the column.
@@ -59,9 +59,9 @@ class Available:
 
     def _read(self) -> tuple[Mask, NDArray[np.int64], NDArray[np.int64]]:
         rows = all_rows(self.catalog)
-        have = np.ones(len(rows), np.bool_)
+        have = self.catalog.present("item", rows)
         if self.column in self.catalog.names("item"):
-            have = self._says_yes(self.catalog.read("item", rows, [self.column])[self.column])
+            have &= self._says_yes(self.catalog.read("item", rows, [self.column])[self.column])
         start = self._time(self.start, rows)
         end = self._time(self.end, rows)
         return have, start, np.where(end < 0, FOREVER, end)

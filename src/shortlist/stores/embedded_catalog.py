@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from shortlist import failpoints
 from shortlist.errors import ConfigError, DataError, ShapeError, StoreError
 from shortlist.stores.arrays import Growing, objects, pack, unpack
 from shortlist.stores.database import Database
-from shortlist.types import Column, Columns, Rows
+from shortlist.types import Column, Columns, Mask, Rows
 
 LONGEST = 256  # bytes of UTF-8
+REMOVED = ""  # the column that says so: 1 = removed; nobody else can name a column like this
 COMPACT_AT_OPEN, COMPACT_WHILE_OPEN, CHUNK = 1_000, 100_000, 100_000
 
 _clean = re.compile("[^\x00-\x1f\x7f\ud800-\udfff]+").fullmatch
@@ -80,6 +82,7 @@ class EmbeddedCatalog:
                 first = len(table.ids)
                 with self._database.write() as sql:
                     sql.executemany(f"INSERT INTO {entity}_id VALUES (?, ?)", enumerate(new, first))
+                failpoints.at("catalog.ids")
                 table.name(new)
             found = table.find(ids)
         return found
@@ -114,12 +117,22 @@ class EmbeddedCatalog:
                 )
             typed = {name: table.typed(name, column, rows) for name, column in columns.items()}
             kept = {name: column for name, column in typed.items() if column is not None}
-            if not kept or not len(rows):
-                return
-            seq = self._write(table, rows, kept)
-            table.apply(rows, kept, seq)
-            if table.puts > COMPACT_WHILE_OPEN:
-                self._compact(table)
+            if not table.present(rows).all():
+                kept[REMOVED] = np.zeros(len(rows), np.int8)
+            self._put(table, rows, kept)
+
+    def remove(self, entity: str, rows: Rows) -> None:
+        """Forget every fact of `rows`; rows that are unknown or were removed before stay as they are."""
+        table = self._table(entity)
+        with self._database.lock:
+            rows = np.asarray(rows, np.int32)
+            rows = rows[table.present(rows)]
+            nothing = {name: np.full(len(rows), None, object) for name in self.names(entity)}
+            blank = {name: table.from_objects(name, column, rows) for name, column in nothing.items()}
+            self._put(table, rows, {**blank, REMOVED: np.ones(len(rows), np.int8)})
+
+    def present(self, entity: str, rows: Rows) -> Mask:
+        return self._table(entity).present(np.ascontiguousarray(rows, np.int32))
 
     def read(self, entity: str, rows: Rows, names: Sequence[str]) -> Columns:
         table = self._table(entity)
@@ -130,7 +143,7 @@ class EmbeddedCatalog:
             raise _unknown_column(entity, error.args[0], self.names(entity)) from None
 
     def names(self, entity: str) -> Sequence[str]:
-        return sorted(self._table(entity).columns)
+        return sorted(name for name in self._table(entity).columns if name != REMOVED)
 
     def version(self, entity: str) -> int:
         table = self._table(entity)
@@ -141,9 +154,17 @@ class EmbeddedCatalog:
             raise ConfigError(f"the catalog has no entity {entity!r}", hint="Entities are user and item.")
         return self._tables[entity]
 
-    def _write(self, table: _Table, rows: Rows, columns: Columns) -> int:
+    def _put(self, table: _Table, rows: Rows, columns: Columns) -> None:
+        """Durable, then in memory. Call it with the lock held."""
+        if not columns or not len(rows):
+            return
         with self._database.write() as sql:
-            return _insert(sql, table.entity, rows, columns)
+            seq = _insert(sql, table.entity, rows, columns)
+        failpoints.at("catalog.put")
+        table.apply(rows, columns, seq)
+        failpoints.at("catalog.applied")
+        if table.puts > COMPACT_WHILE_OPEN:
+            self._compact(table)
 
     def _compact(self, table: _Table) -> None:
         """Write the present values and forget the puts that led to them."""
@@ -191,6 +212,12 @@ class _Table:
         self.seq = max(self.seq, seq)
         self.puts += 1
 
+    def present(self, rows: Rows) -> Mask:
+        """(R,) rows that have a name and were not removed."""
+        known: Mask = (rows >= 0) & (rows < len(self.ids))
+        removed = self.columns.get(REMOVED)
+        return known if removed is None else known & (removed.read(rows) != 1)
+
     def typed(self, name: str, column: Column, rows: Rows) -> Column | None:
         """`column` in the dtype of its type; None when it is new and holds no value at all."""
         if not isinstance(name, str) or not name:
@@ -210,7 +237,7 @@ class _Table:
                 hint="Give text, float64, int64 microseconds, bool, or tuples of text.",
             )
         if column.dtype == object:
-            return self._from_objects(name, wanted, column, rows)
+            return self.from_objects(name, column, rows, wanted)
         if given != wanted:
             raise self._mismatch(name, wanted, f"{given}s ({column.dtype})", int(rows[0]) if len(rows) else -1)
         array = column.astype(TYPES[wanted][0], copy=False)
@@ -218,7 +245,9 @@ class _Table:
             raise ShapeError(f"put: column {name!r} has shape {array.shape}, expected one value a row")
         return self._finite(name, array, rows) if wanted == "number" else array
 
-    def _from_objects(self, name: str, wanted: str, column: Column, rows: Rows) -> Column:
+    def from_objects(self, name: str, column: Column, rows: Rows, wanted: str = "") -> Column:
+        """An object array in the dtype of `wanted`, the column's own type when it is left out; None is no value."""
+        wanted = wanted or self.types[name]
         dtype, blank = TYPES[wanted]
         fits, values = _FITS[wanted], column.tolist()
         for at, value in enumerate(values):

@@ -173,6 +173,51 @@ class CatalogContract(StoreContract):
             with pytest.raises(DataError):
                 catalog.put("item", rows[:1], {"price": np.array(["dear"])})
 
+    def test_what_is_removed_keeps_its_row_and_nothing_else(self, tmp_path: Path) -> None:
+        with self.open(tmp_path) as catalog:
+            rows = catalog.rows("item", ["a", "b", "c"], create=True)
+            catalog.put("item", rows, {"price": np.array([1.0, 2.0, 3.0]), "title": np.array(["A", "B", "C"])})
+            before = catalog.version("item")
+            catalog.remove("item", at(1, 1, -1, 99))
+            removed = catalog.version("item")
+            assert removed > before
+            assert catalog.present("item", at(0, 1, 2, -1, 99)).tolist() == [True, False, True, False, False]
+            assert (catalog.size("item"), catalog.ids("item", at(1)), list(catalog.names("item"))) == (
+                3,
+                ["b"],
+                ["price", "title"],
+            )
+            np.testing.assert_equal(catalog.read("item", rows, ["price"])["price"].tolist(), [1.0, np.nan, 3.0])
+            assert catalog.read("item", rows, ["title"])["title"].tolist() == ["A", "", "C"]
+            catalog.remove("item", at(1))
+            assert catalog.version("item") == removed
+            assert catalog.rows("item", ["d", "b"], create=True).tolist() == [3, 1]
+            assert catalog.present("item", at(1, 3)).tolist() == [False, True]
+
+    def test_a_put_brings_back_what_was_removed(self, tmp_path: Path) -> None:
+        with self.open(tmp_path) as catalog:
+            rows = catalog.rows("item", ["a", "b"], create=True)
+            catalog.put("item", rows, {"price": np.array([1.0, 2.0]), "title": np.array(["A", "B"])})
+            for columns in ({"price": np.array([5.0, 6.0])}, {}):
+                catalog.remove("item", rows)
+                before = catalog.version("item")
+                catalog.put("item", rows, columns)
+                assert catalog.version("item") > before
+                assert catalog.present("item", rows).all()
+                assert catalog.read("item", rows, ["title"])["title"].tolist() == ["", ""]
+            np.testing.assert_equal(catalog.read("item", rows, ["price"])["price"].tolist(), [np.nan, np.nan])
+
+    def test_removal_survives_a_restart(self, tmp_path: Path) -> None:
+        self.reopens()
+        with self.open(tmp_path) as catalog:
+            rows = catalog.rows("user", ["a", "b", "c"], create=True)
+            catalog.put("user", rows, {"age": np.array([1.0, 2.0, 3.0])})
+            catalog.remove("user", rows[:2])
+            catalog.put("user", rows[1:2], {})
+        with self.open(tmp_path) as catalog:
+            assert catalog.present("user", rows).tolist() == [False, True, True]
+            np.testing.assert_equal(catalog.read("user", rows, ["age"])["age"].tolist(), [np.nan, np.nan, 3.0])
+
     def test_threads_that_name_the_same_ids_get_the_same_rows(self, tmp_path: Path) -> None:
         with self.open(tmp_path) as catalog:
             ids = [[f"{(n * 7 + i) % 60}" for i in range(40)] for n in range(6)]
