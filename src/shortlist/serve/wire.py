@@ -44,7 +44,7 @@ class SessionEvent(Struct, forbid_unknown_fields=True):
     time: Moment | None = None
 
 
-class RecommendRequest(Struct, forbid_unknown_fields=True):
+class Question(Struct, forbid_unknown_fields=True):
     """Who asks, from where, for how many. Everything may be left out: then nobody in particular asks."""
 
     user_id: Id | None = None
@@ -58,13 +58,18 @@ class RecommendRequest(Struct, forbid_unknown_fields=True):
     filter: Annotated[
         str, Meta(max_length=2000, description="condition on item columns: year >= 1990 and 'Drama' in genres")
     ] = ""
+    seed: (
+        Annotated[int, Meta(ge=0, le=2**63 - 1, description="chance; from the request id when left out")] | UnsetType
+    ) = UNSET
+
+
+class RecommendRequest(Question):
+    """A question, and how much is to be told about the answer."""
+
     explain: Annotated[
         Literal["none", "short", "full"], Meta(description="short: reasons; full: also source scores and every stage")
     ] = "short"
     fields: Annotated[list[str], Meta(max_length=100, description="item columns to send along")] = []
-    seed: (
-        Annotated[int, Meta(ge=0, le=2**63 - 1, description="chance; from the request id when left out")] | UnsetType
-    ) = UNSET
 
 
 class BatchRequest(Struct, forbid_unknown_fields=True):
