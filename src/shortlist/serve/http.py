@@ -33,9 +33,10 @@ from shortlist.config import Settings
 from shortlist.errors import ConfigError
 from shortlist.runtime import Runtime
 from shortlist.serve import wire
+from shortlist.serve.endpoint import JSON, MERGE_PATCH, Call, Endpoint
 from shortlist.serve.metrics import Metrics
 from shortlist.serve.problems import CODES, Refusal, refusal
-from shortlist.serve.routes import ENDPOINTS, JSON, Call, Endpoint
+from shortlist.serve.routes import ENDPOINTS
 from shortlist.serve.service import Service
 
 log = logging.getLogger("shortlist.serve")
@@ -257,24 +258,31 @@ class _Asked:
                 raise Refusal("invalid_argument", f"{name!r} is given twice", pointer=f"/{name}")
             query[name] = value
         try:
-            id = unquote(request.path_params.get("id", ""), errors="strict")
+            id = unquote(next(iter(request.path_params.values()), ""), errors="strict")
         except UnicodeDecodeError:
             raise Refusal("invalid_argument", "the id in the path is not UTF-8, percent-encoded") from None
         body = wire.decode(self.body, endpoint.body) if endpoint.body else None
-        return Call(request.scope["request_id"], id, wire.parameters(query, endpoint.query), body)
+        asked = wire.parameters(query, endpoint.query)
+        return Call(request.scope["request_id"], id, asked, body, request.headers)
 
 
 def _answer(service: Service, asked: _Asked) -> Response:
     """Everything between the bytes of a body and the bytes of an answer."""
-    status, said = asked.endpoint.run(service, asked.read())
+    status, said, *headers = asked.endpoint.run(service, asked.read())
+    if isinstance(said, Response):
+        return said
     if isinstance(said, Struct):
         said = msgspec.json.encode(said)
-    return Response(said, status, media_type=asked.endpoint.media)
+    response = Response(said, status, media_type=asked.endpoint.media if said else None)
+    for each in headers:
+        response.headers.update(each)
+    return response
 
 
 async def _body(request: Request, limit: int) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != JSON:  # another type can be sent by any web page in the browser without asking first
+    patched = request.method == "PATCH" and kind == MERGE_PATCH
+    if kind != JSON and not patched:  # another type can be sent by any web page in the browser without asking first
         raise Refusal("malformed_body", f"the Content-Type is {kind or 'missing'}, expected {JSON}")
     length = request.headers.get("content-length", "")
     body = bytearray()

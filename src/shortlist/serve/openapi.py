@@ -12,7 +12,7 @@ import shortlist
 from shortlist.serve.problems import CODES, Problem
 
 if TYPE_CHECKING:
-    from shortlist.serve.routes import Endpoint
+    from shortlist.serve.endpoint import Endpoint
 
 Schema = dict[str, Any]
 

@@ -3,54 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from shortlist.serve import wire
+from shortlist.serve.endpoint import HTML, SCRIPT, STYLE, Call, Endpoint
 from shortlist.serve.openapi import document
 from shortlist.serve.problems import Refusal
 from shortlist.serve.service import Service
 
-JSON, HTML, SCRIPT, STYLE = "application/json", "text/html; charset=utf-8", "text/javascript; charset=utf-8", "text/css"
 METRICS = "text/plain; version=1.0.0; charset=utf-8"
-
-
-Scope = Literal["public", "read", "write", "admin"]
-"""What a key must allow: each scope contains the ones before it; "public" needs no key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request, read."""
-
-    request_id: str
-    id: str  # the one path parameter, "" where there is none
-    query: Any
-    body: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One method of one path. `run` returns a status and a struct, or bytes of the type `media`."""
-
-    method: str
-    path: str
-    summary: str
-    run: Callable[[Service, Call], tuple[int, Struct | bytes]]
-    answer: type[Struct] | None = None
-    body: type[Struct] | None = None
-    query: type[Struct] = wire.Nothing
-    status: tuple[int, ...] = (200,)
-    media: str = JSON
-    example: Any = None  # a body
-    larger: bool = False  # the body may have ten times the usual size
-    quick: bool = False  # never waits: answered without a worker
-    scope: Scope = field(kw_only=True)  # what a key must allow; every endpoint says so
 
 
 def _recommend(service: Service, call: Call) -> tuple[int, Struct]:

@@ -1,0 +1,55 @@
+"""One row of the table of the API, and the request it is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+from starlette.responses import Response
+
+from shortlist.serve import wire
+from shortlist.serve.service import Service
+
+JSON, HTML, SCRIPT, STYLE = "application/json", "text/html; charset=utf-8", "text/javascript; charset=utf-8", "text/css"
+MERGE_PATCH = "application/merge-patch+json"
+
+Scope: TypeAlias = Literal["public", "read", "write", "admin"]
+"""What a key must allow: each scope contains the ones before it; "public" needs no key."""
+
+Said: TypeAlias = Struct | bytes | Response
+Answer: TypeAlias = tuple[int, Said] | tuple[int, Said, Mapping[str, str]]
+"""Status, body, headers. A Response is sent as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request, read."""
+
+    request_id: str
+    id: str  # the one path parameter, "" where there is none
+    query: Any
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)  # names in any case
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one path. `run` returns a status and a struct, or bytes of the type `media`."""
+
+    method: str
+    path: str
+    summary: str
+    run: Callable[[Service, Call], Answer]
+    answer: type[Struct] | None = None
+    body: type[Struct] | None = None
+    query: type[Struct] = wire.Nothing
+    status: tuple[int, ...] = (200,)
+    media: str = JSON
+    example: Any = None  # a body
+    headers: tuple[str, ...] = ()  # request headers that it reads, of those in openapi.HEADERS
+    once: bool = False  # starts work, so it takes an Idempotency-Key
+    larger: bool = False  # the body may have ten times the usual size
+    quick: bool = False  # never waits: answered without a worker
+    scope: Scope = field(kw_only=True)  # what a key must allow; every endpoint says so
