@@ -6,10 +6,23 @@ logs nothing, measures nothing, and returns only what it may change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from shortlist.types import Candidates, Columns, Events, Mask, Positions, Queries, Ragged, Rows, Scores, Vectors
+from shortlist.types import (
+    Candidates,
+    Columns,
+    Events,
+    Mask,
+    Part,
+    Positions,
+    Queries,
+    Ragged,
+    Reason,
+    Rows,
+    Scores,
+    Vectors,
+)
 
 if TYPE_CHECKING:
     from shortlist.dataset import Dataset
@@ -69,6 +82,27 @@ class Explainer(Protocol):
 
 
 @runtime_checkable
+class Reasoned(Protocol):
+    """A filter that can say why it takes rows out."""
+
+    def reasons(self, queries: Queries, found: Candidates) -> Sequence[Reason]: ...  # (N,) of rows that it takes out
+
+
+@runtime_checkable
+class Additive(Protocol):
+    """A scorer whose score is a sum."""
+
+    def parts(self, queries: Queries, found: Candidates) -> Sequence[Part]: ...  # they add up to `score`
+
+
+@runtime_checkable
+class Accountable(Protocol):
+    """A reranker that can say what its rule did to one row. `queries` is one query, `row` a position in `found`."""
+
+    def moved(self, queries: Queries, found: Candidates, k: int, row: int) -> Reason | None: ...  # None = nothing
+
+
+@runtime_checkable
 class Sink(Protocol):
     """Told what was shown, after the reply has left."""
 
@@ -118,13 +152,18 @@ class Catalog(Protocol):
 
 
 class EventLog(Protocol):
-    """Everything that happened, in order of arrival. Append only; an event id that is known already adds nothing."""
+    """Everything that happened, in order of arrival. An event id that is known already adds nothing. What is erased or
+    too old leaves no trace; offsets stay what they are."""
 
     def append(self, events: Events) -> Mask: ...  # (E,) true = new. Durable when it returns
 
     def scan(self, start: str = "", stop: str = "") -> Iterator[tuple[str, Events]]: ...  # (offset after it, batch)
 
     def end(self) -> str: ...  # the offset after the last event
+
+    def erase(self, users: Rows) -> int: ...  # how many events went; later ones of these users are not taken
+
+    def retain(self, oldest: Mapping[int, int]) -> int: ...  # what is older than `oldest` of its kind goes; how many
 
 
 class State(Protocol):
@@ -139,6 +178,12 @@ class State(Protocol):
     def push(self, table: str, name: str, rows: Rows, columns: Columns, keep: int) -> None: ...  # newest `keep` by time
 
     def lists(self, table: str, name: str, rows: Rows) -> Ragged: ...  # oldest first by "time"
+
+    def names(self, table: str) -> tuple[Sequence[str], Sequence[str]]: ...  # its columns and its lists, sorted
+
+    def erase(self, table: str, rows: Rows) -> int: ...  # everything of these rows; how many values that were
+
+    def retain(self, table: str, name: str, oldest: Mapping[int, int]) -> int: ...  # as for the log, of one list
 
 
 class Index(Protocol):
@@ -162,6 +207,8 @@ class Executor(Protocol):
 
 
 __all__ = [
+    "Accountable",
+    "Additive",
     "Catalog",
     "EventLog",
     "Executor",
@@ -170,6 +217,7 @@ __all__ = [
     "Filter",
     "Index",
     "Ranker",
+    "Reasoned",
     "Recipe",
     "Reranker",
     "Scorer",

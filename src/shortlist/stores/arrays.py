@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def objects(values: list[Any]) -> NDArray[Any]:
 def blank(dtype: np.dtype[Any]) -> Any:
     """How "no value" reads in a column of this dtype."""
     return {"O": "", "f": np.nan, "i": -1}.get(dtype.kind, 0)
+
+
+def oldest_times(oldest: Mapping[int, int]) -> NDArray[np.int64]:
+    """(256,) by code of a kind: the time before which its events are too old; of other kinds none is."""
+    limit = np.full(256, np.iinfo(np.int64).min)
+    limit[list(oldest)] = list(oldest.values())
+    return limit
 
 
 class Growing:

@@ -25,6 +25,7 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
+from shortlist import failpoints
 from shortlist.errors import ConfigError, StoreError, StoreLocked
 
 try:
@@ -32,7 +33,7 @@ try:
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = 1
+FORMAT = 2
 FILE = "shortlist.db"
 
 SCHEMA = """
@@ -55,6 +56,19 @@ CREATE TABLE context (name TEXT PRIMARY KEY, dtype TEXT NOT NULL, shape TEXT NOT
 CREATE TABLE space (name TEXT PRIMARY KEY, folder TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE vector (seq INTEGER PRIMARY KEY AUTOINCREMENT, space TEXT NOT NULL, rows BLOB NOT NULL, vectors BLOB);
 """
+
+ERASURE = """
+-- people who were erased: by keyed hash of the id, with the row they had. The id itself is kept until it was looked for
+-- everywhere, and `done` is set when that is on disk; `gone` are the rows whose events the log does not take
+CREATE TABLE erasure (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, row INTEGER NOT NULL, asked INTEGER NOT NULL,
+    id TEXT, done INTEGER, proof TEXT
+);
+CREATE TABLE gone (user INTEGER PRIMARY KEY);
+"""
+
+STEPS = (SCHEMA, ERASURE)
+"""What takes a directory from one format to the next, from an empty one on."""
 
 
 class Database:
@@ -100,11 +114,13 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                failpoints.at("commit.before")
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+            failpoints.at("commit.after")
 
     @contextmanager
     def new(self, name: str) -> Iterator[Path]:
@@ -116,17 +132,32 @@ class Database:
             _remove(draft)
             try:
                 yield draft
+                failpoints.at("file.written")
                 if self.durable:
                     for path in [*draft.iterdir()] if draft.is_dir() else []:
                         _sync(path)
                     _sync(draft)
+                failpoints.at("file.synced")
                 _remove(final)  # only an orphan can be in the way: a name that a row has is not given again
+                failpoints.at("file.cleared")
                 draft.rename(final)
+                failpoints.at("file.renamed")
                 if self.durable:
                     _sync(final.parent)
             except BaseException:
                 _remove(draft)
                 raise
+
+    def purge(self) -> None:
+        """Write the SQLite file anew, so that nothing deleted can be read in it or in its write-ahead log."""
+        with self.lock, explained(self.folder):
+            self._connection.execute("VACUUM")
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreError(
+                f"{self.folder / FILE} is being read by another process, so its log could not be emptied",
+                hint="It is tried again in a moment; stop a process that reads for minutes.",
+            )
 
     def sweep(self, name: str, keep: Iterable[str]) -> None:
         """Remove what no row names from the folder `name`: left by a crash, or replaced."""
@@ -137,6 +168,7 @@ class Database:
             for path in (self.folder / name).iterdir():
                 if path.name not in kept:
                     _remove(path)
+                    failpoints.at("sweep.removed")
 
 
 @contextmanager
@@ -189,8 +221,10 @@ def _hold(folder: Path) -> int:
                 "one process at a time may write",
                 hint=f"Stop process {pid or 'unknown'}, or open the folder read-only.",
             ) from error
+    failpoints.at("lock.taken")
     os.truncate(held, 0)
     os.pwrite(held, f"{os.getpid()} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n".encode(), 0)
+    failpoints.at("lock.named")
     return held
 
 
@@ -223,8 +257,9 @@ def _prepare(connection: sqlite3.Connection, folder: Path, read_only: bool, dura
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         connection.execute("PRAGMA journal_size_limit = 67108864")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0 and not read_only:
-        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+    if version < FORMAT and not read_only:
+        missing = "".join(STEPS[version:])
+        connection.executescript(f"BEGIN IMMEDIATE; {missing} PRAGMA user_version = {FORMAT}; COMMIT;")
     elif version != FORMAT:
         raise StoreError(
             f"{folder} has format {version}; this program reads format {FORMAT}",

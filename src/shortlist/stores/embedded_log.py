@@ -3,25 +3,31 @@
 Order of effects of an append: [bulk only: segment written, synced, renamed] -> one transaction (tail row, or segment
 row) -> ids remembered -> reply. When the tail is long it is written as a segment, and one transaction adds the row of
 the segment and deletes the tail. Offsets are positions in order of arrival.
+
+Events that are erased or too old leave their segment, which is written anew under another name; the others keep their
+positions, in a column "place" of the new file.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from shortlist import failpoints
 from shortlist.errors import DataError, StoreError
-from shortlist.stores.arrays import blank, objects, pack, unpack
+from shortlist.ops import gather
+from shortlist.stores.arrays import blank, objects, oldest_times, pack, unpack
 from shortlist.stores.database import Database, failure
 from shortlist.stores.idset import IdSet
-from shortlist.types import Column, Columns, Events, Mask
+from shortlist.types import Column, Columns, Events, Mask, Rows
 
 BULK = 5_000  # new events in one commit that go to a segment at once
 ROLL = 65_536  # events in the tail that are worth a segment
@@ -57,6 +63,8 @@ class EmbeddedLog:
         self._database = database
         self.close = database.close  # of the whole folder
         self._known = IdSet()
+        self._erased = np.empty(0, np.bool_)  # by row of the user
+        self._rewriting = threading.Lock()
         self._context: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}  # type of each context column
         self._tail_length = 0
         self._waiting: list[_Ticket] = []
@@ -83,16 +91,71 @@ class EmbeddedLog:
         end = int(self.end())
         at, last = self._position(start, 0, end), self._position(stop, end, end)
         while at < last:
-            first, events = self._piece(at)
-            upto = min(first + len(events), last)
-            if at > first or upto < first + len(events):
-                events = events.take(np.arange(at - first, upto - first))
+            first, count, place, events = self._piece(at)
+            upto = min(first + count, last)
+            if at > first or upto < first + count:
+                inside: Sequence[int] = at - first, upto - first
+                begin, stop_at = inside if place is None else np.searchsorted(place, inside).tolist()
+                events = events.take(np.arange(begin, stop_at))
             at = upto
             yield str(at), events
 
     def end(self) -> str:
         with self._database.read() as sql:
             return str(_end(sql))
+
+    def erase(self, users: Rows) -> int:
+        """The events of `users` are in no file of the log any more, and later ones are not taken; how many went."""
+        users = np.unique(users[users >= 0])
+        with self._database.lock:
+            with self._database.write() as sql:
+                sql.executemany("INSERT OR IGNORE INTO gone VALUES (?)", [(row,) for row in users.tolist()])
+            self._erased = _marked(self._erased, users)
+        erased = self._erased
+        return self._remove(("user",), lambda events: gather(erased, events["user"], False))
+
+    def retain(self, oldest: Mapping[int, int]) -> int:
+        """Events whose time lies before `oldest` of their kind are in no file of the log any more; how many went."""
+        limit = oldest_times(oldest)
+        return self._remove(("kind", "time"), lambda events: events["time"] < limit[events["kind"]])
+
+    def _remove(self, names: Sequence[str], wrong: Callable[[Columns], Mask]) -> int:
+        """Take out the events that `wrong` finds by their columns `names`. Segments are written beside what is served:
+        appends and readers go on, and a crash leaves each segment as it was or as it shall be."""
+        with self._rewriting:
+            with self._database.lock:
+                with self._database.read() as sql:
+                    _, tail = _tail(sql, 0)
+                if wrong({name: getattr(tail, name) for name in names}).any():
+                    self._store_segments(Events.empty())
+            with self._database.read() as sql:
+                segments = sql.execute("SELECT first, count, file FROM segment ORDER BY first").fetchall()
+            return sum(self._rewrite(*segment, names, wrong) for segment in segments)
+
+    def _rewrite(
+        self, first: int, count: int, file: str, names: Sequence[str], wrong: Callable[[Columns], Mask]
+    ) -> int:
+        path = self._database.folder / "events" / file
+        try:
+            frame = pl.read_parquet(path, columns=list(names))
+            mask = wrong({name: frame[name].to_numpy() for name in names})
+            if not mask.any():
+                return 0
+            frame = pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise failure(error, path) from error
+        if "place" not in frame.columns:
+            frame = frame.with_columns(pl.Series("place", np.arange(count, dtype=np.uint32)))
+        gone, kept = frame.filter(mask), frame.filter(~mask)
+        base, _, version = file.removesuffix(".parquet").partition(".")
+        name = f"{base}.{int(version or 0) + 1}.parquet"
+        self._write_frame(name, kept)
+        with self._database.lock:
+            with self._database.write() as sql:
+                sql.execute("UPDATE segment SET file = ? WHERE first = ?", (name, first))
+            self._known.discard(_ids(gone))
+        path.unlink(missing_ok=True)
+        return len(gone)
 
     def _position(self, offset: str, default: int, end: int) -> int:
         if not offset:
@@ -104,32 +167,44 @@ class EmbeddedLog:
             )
         return int(offset)
 
-    def _piece(self, at: int) -> tuple[int, Events]:
-        """The segment that holds position `at`, or the tail from there on: (position of the first, events)."""
-        with self._database.read() as sql:
-            segment = sql.execute(
-                "SELECT first, count, file FROM segment WHERE first <= ? ORDER BY first DESC LIMIT 1", (at,)
-            ).fetchone()
-            if segment is None or segment[0] + segment[1] <= at:
-                return _tail(sql, at)
-        path = self._database.folder / "events" / segment[2]
-        try:
-            return segment[0], _from_frame(pl.read_parquet(path))
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise failure(error, path) from error
+    def _piece(self, at: int) -> tuple[int, int, NDArray[np.uint32] | None, Events]:
+        """The segment that holds position `at`, or the tail from there on: (its first position, how many positions, the
+        place of each event among them if some are empty, events)."""
+        missing = ""
+        while True:
+            with self._database.read() as sql:
+                segment = sql.execute(
+                    "SELECT first, count, file FROM segment WHERE first <= ? ORDER BY first DESC LIMIT 1", (at,)
+                ).fetchone()
+                if segment is None or segment[0] + segment[1] <= at:
+                    first, events = _tail(sql, at)
+                    return first, len(events), None, events
+            first, count, file = segment
+            path = self._database.folder / "events" / file
+            try:
+                frame = pl.read_parquet(path)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                if not isinstance(error, FileNotFoundError) or file == missing:
+                    raise failure(error, path) from error
+                missing = file  # written anew after its name was read: ask again
+                continue
+            place = frame["place"].to_numpy() if "place" in frame.columns else None
+            return first, count, place, _from_frame(frame)
 
     def _commit(self) -> None:
         with self._waiting_lock:
             tickets, self._waiting = self._waiting, []
         try:
             joined = _join([ticket.events for ticket in tickets])
-            new = self._known.fresh(joined.id)
+            new = self._known.fresh(joined.id) & ~gather(self._erased, joined.user, False)
             kept = joined if new.all() else joined.take(new)
             if len(kept) >= BULK:
                 self._store_segments(kept)
             elif len(kept):
                 self._store_tail(kept)
+            failpoints.at("log.committed")
             self._known.add(kept.id)
+            failpoints.at("log.known")
             if self._tail_length >= ROLL:
                 with suppress(StoreError):  # these events are safe in the tail; the next append tries again
                     self._store_segments(Events.empty())
@@ -159,6 +234,7 @@ class EmbeddedLog:
                 upto = min(start + SEGMENT, len(part))
                 piece = part if len(part) <= SEGMENT else part.take(np.arange(start, upto))
                 written.append((first, len(piece), self._write_segment(first, piece)))
+                failpoints.at("log.segment")
                 first += len(piece)
         with self._database.write() as sql:
             sql.execute("DELETE FROM tail")
@@ -167,12 +243,15 @@ class EmbeddedLog:
 
     def _write_segment(self, first: int, events: Events) -> str:
         name = f"{first:012d}-{len(events)}.parquet"
+        self._write_frame(name, _to_frame(events))
+        return name
+
+    def _write_frame(self, name: str, frame: pl.DataFrame) -> None:
         with self._database.new(f"events/{name}") as path:
             try:
-                _to_frame(events).write_parquet(path, compression="zstd", compression_level=1)
+                frame.write_parquet(path, compression="zstd", compression_level=1)
             except pl.exceptions.PolarsError as error:
                 raise failure(error, path) from error
-        return name
 
     def _recover(self) -> None:
         """Remove segments that no row names, and learn the ids of the others: 0.2 s a million events."""
@@ -181,6 +260,7 @@ class EmbeddedLog:
             files = [file for (file,) in sql.execute("SELECT file FROM segment ORDER BY first")]
             for name, dtype, shape in sql.execute("SELECT name, dtype, shape FROM context"):
                 self._context[name] = np.dtype(dtype), tuple(json.loads(shape))
+            self._erased = _marked(self._erased, np.array([row for (row,) in sql.execute("SELECT user FROM gone")]))
             _, tail = _tail(sql, 0)
         self._database.sweep("events", files)
         for file in files:
@@ -189,8 +269,7 @@ class EmbeddedLog:
                     f"{folder / file} is missing: events that were acknowledged are not there",
                     hint="Put the file back, or restore the folder from a backup.",
                 )
-            frame = pl.read_parquet(folder / file, columns=["id_0", "id_1"])
-            self._known.add(np.stack((frame["id_0"].to_numpy(), frame["id_1"].to_numpy()), axis=1))
+            self._known.add(_ids(pl.read_parquet(folder / file, columns=["id_0", "id_1"])))
         self._known.add(tail.id)
         self._tail_length = len(tail)
 
@@ -220,6 +299,7 @@ class EmbeddedLog:
                     "INSERT INTO context VALUES (?, ?, ?)",
                     [(name, column.dtype.str, json.dumps(column.shape[1:])) for name, column in fresh.items()],
                 )
+            failpoints.at("log.context")
             self._context |= {name: (column.dtype, column.shape[1:]) for name, column in fresh.items()}
 
 
@@ -310,4 +390,16 @@ def _from_frame(frame: pl.DataFrame) -> Events:
 
     own = {field: array(field) for field in FIELDS if field != "id"}
     context = {name[8:]: array(name) for name in frame.columns if name.startswith("context.")}
-    return _events({**own, "id": np.stack((array("id_0"), array("id_1")), axis=1)}, context)
+    return _events({**own, "id": _ids(frame)}, context)
+
+
+def _ids(frame: pl.DataFrame) -> NDArray[np.uint64]:
+    return np.stack((frame["id_0"].to_numpy(), frame["id_1"].to_numpy()), axis=1)
+
+
+def _marked(mask: Mask, rows: NDArray[np.integer[Any]]) -> Mask:
+    """`mask` (by row) with `rows` true as well."""
+    grown = np.zeros(max(len(mask), int(rows.max(initial=-1)) + 1), np.bool_)
+    grown[: len(mask)] = mask
+    grown[rows.astype(np.intp)] = True
+    return grown

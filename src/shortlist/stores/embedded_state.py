@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shortlist import failpoints
 from shortlist.errors import ConfigError, DataError, ShapeError, StoreError
-from shortlist.stores.arrays import Growing, save
+from shortlist.stores.arrays import Growing, oldest_times, save
 from shortlist.stores.database import Database, explained
 from shortlist.stores.lists import Lists
 from shortlist.types import Columns, Ragged, Rows, Scores, empty_history
@@ -96,6 +97,32 @@ class EmbeddedState:
             lists = self._lists.get((table, name))
             return empty_history(len(rows)) if lists is None else lists.read(rows)
 
+    def erase(self, table: str, rows: Rows) -> int:
+        """Every column and list of `rows` reads as if it had never been written; how many values that were."""
+        rows = np.unique(np.asarray(rows, np.int32))
+        count = 0
+        with self._lock:
+            for (owner, _), column in self._columns.items():
+                if owner == table:
+                    at = rows[(rows >= 0) & (rows < len(column.values) - 1)]
+                    count += int(np.count_nonzero(~np.isnan(column.values[at])))
+                    column.values[at] = np.nan
+            count += sum(lists.clear(rows) for (owner, _), lists in self._lists.items() if owner == table)
+        return count
+
+    def retain(self, table: str, name: str, oldest: Mapping[int, int]) -> int:
+        """Drop from lists with the column "kind" what is older than `oldest` of its kind says; how many."""
+        limit = oldest_times(oldest)
+        with self._lock:
+            lists = self._lists.get((table, name))
+            return 0 if lists is None else lists.keep(lambda columns: columns["time"] >= limit[columns["kind"]])
+
+    def names(self, table: str) -> tuple[list[str], list[str]]:
+        """The columns and the lists that `table` has, sorted."""
+        with self._lock:
+            columns = sorted(name for owner, name in self._columns if owner == table)
+            return columns, sorted(name for owner, name in self._lists if owner == table)
+
     def clear(self) -> None:
         """Forget everything, to be folded from the start of the log."""
         with self._lock:
@@ -122,8 +149,10 @@ class EmbeddedState:
             for number, array in enumerate(files):
                 save(folder / f"{number}.npy", array)
             (folder / "state.json").write_text(json.dumps(contents))
+        failpoints.at("state.written")
         with self._database.write() as sql:
             sql.execute("INSERT OR REPLACE INTO meta VALUES ('state.folder', ?)", (name,))
+        failpoints.at("state.named")
         self._folder = name
         self._database.sweep("state", [name])
 

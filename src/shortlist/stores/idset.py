@@ -49,6 +49,16 @@ class IdSet:
         else:
             self._add_run(key, rest)
 
+    def discard(self, id: Words) -> None:
+        """Forget ids; those that are not in the set do no harm."""
+        key, rest = _spread(id)
+        self._recent.difference_update(zip(key.tolist(), rest.tolist(), strict=True))
+        gone = _sorted(key, rest)
+        for at, (keys, rests) in enumerate(self._runs):
+            found = _holds(gone, keys, rests)
+            if found.any():
+                self._runs[at] = keys[~found], rests[~found]
+
     def _settle(self) -> None:
         if self._recent:
             pairs = np.array(list(self._recent), np.uint64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from shortlist.errors import ShapeError
 from shortlist.ops import gather
-from shortlist.types import Columns, Positions, Ragged, Rows
+from shortlist.types import Columns, Mask, Positions, Ragged, Rows
 
 
 class Lists:
@@ -51,6 +52,24 @@ class Lists:
     def pack(self) -> None:
         packed = Lists.of(self.arrays())
         self._start, self._columns, self._used = packed._start, packed._columns, packed._used
+
+    def clear(self, rows: Rows) -> int:
+        """Empty the lists of `rows`; how many rows that were."""
+        known = rows[(rows >= 0) & (rows < len(self._length))]
+        count = int(self._length[known].sum())
+        self._length[known] = 0
+        self._live -= count
+        return count
+
+    def keep(self, wanted: Callable[[Columns], Mask]) -> int:
+        """Drop every row where `wanted` of the columns is false; how many."""
+        whole = self.read(np.arange(len(self._length), dtype=np.int32))
+        mask = wanted(whole.columns)
+        kept = whole.where(mask)
+        packed = Lists.of({"length": kept.length, **{f"column.{name}": each for name, each in kept.columns.items()}})
+        self._start, self._length, self._columns = packed._start, packed._length, packed._columns
+        self._used = self._live = packed._used
+        return int(len(mask) - mask.sum())
 
     def check(self, where: str, rows: Rows, columns: Columns) -> None:
         if columns.keys() != self._columns.keys():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shortlist.errors import DataError
 from shortlist.protocols import EventLog
 from shortlist.stores import open_store
-from shortlist.testing.store_contract import StoreContract, closed, in_threads, quick
+from shortlist.testing.store_contract import StoreContract, at, closed, in_threads, quick
 from shortlist.types import Columns, Events, Mask
 
 
@@ -36,6 +36,11 @@ def _events(number: Sequence[int], *, at: Sequence[int] | None = None, columns: 
 
 def _scanned(log: EventLog, start: str = "", stop: str = "") -> list[int]:
     return [int(number) for _, events in log.scan(start, stop) for number in events.id[:, 0]]
+
+
+def _paged(events: Events) -> list[tuple[int, str]]:
+    page = events.columns.get("page", np.full(len(events), "", object))
+    return list(zip(events.id[:, 0].tolist(), page.tolist(), strict=True))
 
 
 class EventLogContract(StoreContract):
@@ -140,6 +145,47 @@ class EventLogContract(StoreContract):
             with pytest.raises(DataError, match="'place' holds int16"):
                 log.append(_events([4], columns={"place": np.array(["top"])}))
             assert log.append(_events([4])).all()
+
+    def test_erased_people_have_no_events_and_get_none(self, tmp_path: Path) -> None:
+        page = {"page": np.array([f"p{n}" for n in range(self.many)], object)}
+        with self.open(tmp_path) as log:
+            log.append(_events(range(self.many), columns=page))
+            log.append(_events([self.many, self.many + 7]))
+            whole, ends = _scanned(log), [offset for offset, _ in log.scan()]
+            kept = [n for n in whole if n % 1000 not in (7, 8)]
+            assert log.erase(at(7, 8, -1, 999_999)) == len(whole) - len(kept)
+            assert log.erase(at(7, 8)) == 0
+            assert _scanned(log) == kept
+            for offset in (*ends, *(end for end, _ in log.scan())):
+                before, after = _scanned(log, "", offset), _scanned(log, offset)
+                assert before + after == kept
+            pages = {n: str(p) for _, batch in log.scan() for n, p in _paged(batch)}
+            assert all(pages[n] == f"p{n}" for n in kept if n < self.many)
+            late = _events([10_000_007, 10_000_009])
+            assert log.append(late).tolist() == [False, True]
+            assert _scanned(log) == [*kept, 10_000_009]
+
+    def test_what_is_too_old_for_its_kind_goes(self, tmp_path: Path) -> None:
+        with self.open(tmp_path) as log:
+            log.append(_events(range(self.many)))
+            log.append(_events([self.many + 3]))
+            kept = [n for n in _scanned(log) if not (n % 256 == 3 and n < 6000) and n % 256 != 4]
+            assert log.retain({3: 6000, 4: self.many}) == self.many + 1 - len(kept)
+            assert _scanned(log) == kept
+            assert log.retain({3: 6000, 4: self.many}) == 0
+            assert log.append(_events([3, 5])).tolist() == [True, False]  # forgotten: it is new again
+
+    def test_what_was_erased_stays_so_after_a_restart(self, tmp_path: Path) -> None:
+        self.reopens()
+        with self.open(tmp_path) as log:
+            log.append(_events(range(self.many)))
+            end = log.end()
+            log.erase(at(7))
+        with self.open(tmp_path) as log:
+            assert (log.end(), any(n % 1000 == 7 for n in _scanned(log))) == (end, False)
+            assert log.append(_events([7, 9, self.many + 8])).tolist() == [False, False, True]
+            log.erase(at(8))
+            assert not any(n % 1000 in (7, 8) for n in _scanned(log))
 
     def test_what_was_acknowledged_is_there_after_a_restart(self, tmp_path: Path) -> None:
         self.reopens()

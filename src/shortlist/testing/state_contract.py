@@ -146,6 +146,35 @@ class StateContract(StoreContract):
             assert _lists_of(lists, "time") == [[1, 2]]
             assert read["a"].tolist() == [1.0]
 
+    def test_erased_rows_read_as_if_never_written(self, tmp_path: Path) -> None:
+        with self.open(tmp_path) as state:
+            for table in ("user", "item"):
+                state.write(table, at(0, 1), {"a": np.array([1.0, 2.0]), "b": np.array([[1.0, 2.0], [3.0, 4.0]])})
+                state.push(table, "recent", at(0, 1, 0), _pushed([1, 2, 3]), 5)
+            assert [list(each) for each in state.names("user")] == [["a", "b"], ["recent"]]
+            before = state.lists("user", "recent", at(0))
+            assert state.erase("user", at(0, 0, -1, 1000)) == 5
+            assert state.erase("user", at(0)) == 0
+            read = state.read("user", at(0, 1), ["a", "b"])
+            np.testing.assert_equal(read["a"].tolist(), [np.nan, 2.0])
+            np.testing.assert_equal(read["b"].tolist(), [[np.nan, np.nan], [3.0, 4.0]])
+            assert _lists_of(state.lists("user", "recent", at(0, 1)), "time") == [[], [2]]
+            assert _lists_of(state.lists("item", "recent", at(0, 1)), "time") == [[1, 3], [2]]
+            assert _lists_of(before, "time") == [[1, 3]]
+            state.push("user", "recent", at(0), _pushed([9]), 5)
+            assert _lists_of(state.lists("user", "recent", at(0, 1)), "time") == [[9], [2]]
+
+    def test_lists_lose_what_is_too_old_for_its_kind(self, tmp_path: Path) -> None:
+        with self.open(tmp_path) as state:
+            columns = {**_pushed([1, 2, 3, 4, 5]), "kind": np.array([0, 7, 7, 0, 7], np.uint8)}
+            state.push("user", "recent", at(0, 0, 1, 1, 1), columns, 5)
+            assert state.retain("user", "never", {7: 3}) == 0
+            assert state.retain("user", "recent", {7: 3}) == 1
+            assert _lists_of(state.lists("user", "recent", at(0, 1)), "time") == [[1], [3, 4, 5]]
+            assert state.retain("user", "recent", {0: 9, 7: 9}) == 4
+            state.push("user", "recent", at(1), {name: each[:1] for name, each in columns.items()}, 5)
+            assert _lists_of(state.lists("user", "recent", at(0, 1)), "time") == [[], [1]]
+
     def test_columns_that_do_not_fit_are_a_mistake(self, tmp_path: Path) -> None:
         with self.open(tmp_path) as state:
             state.push("user", "recent", at(0), _pushed([1]), 2)

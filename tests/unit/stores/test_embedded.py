@@ -127,7 +127,7 @@ def test_a_newer_format_and_a_foreign_file_are_refused(tmp_path: Path) -> None:
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     for read_only in (False, True):
-        with pytest.raises(StoreError, match="has format 99; this program reads format 1") as caught:
+        with pytest.raises(StoreError, match="has format 99; this program reads format 2") as caught:
             Embedded.open(tmp_path, read_only=read_only)
         assert "newer" in caught.value.hint
     for leftover in tmp_path.glob("shortlist.db*"):

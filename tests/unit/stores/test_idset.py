@@ -1,3 +1,5 @@
+from itertools import zip_longest
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,6 +28,27 @@ def check_against_a_set(drawn: list[list[tuple[int, int]]]) -> None:
 def test_it_is_a_set(recent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idset, "RECENT", recent)
     settings(max_examples=60, deadline=None)(given(batches)(check_against_a_set))()
+
+
+@pytest.mark.parametrize("recent", [0, 3, 4096])
+def test_what_is_discarded_is_fresh_again(recent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idset, "RECENT", recent)
+
+    @settings(max_examples=60, deadline=None)
+    @given(batches, batches)
+    def check(added: list[list[tuple[int, int]]], gone: list[list[tuple[int, int]]]) -> None:
+        ids, known = IdSet(), set[tuple[int, int]]()
+        for more, less in zip_longest(added, gone, fillvalue=[]):
+            array = np.array(more, np.uint64).reshape(-1, 2)
+            ids.add(array[ids.fresh(array)])
+            ids.discard(np.array(less, np.uint64).reshape(-1, 2))
+            known = (known | set(more)) - set(less)
+            assert len(ids) == len(known)
+        every = [pair for batch in (*added, *gone) for pair in batch]
+        fresh = ids.fresh(np.array(every, np.uint64).reshape(-1, 2))
+        assert fresh.tolist() == [pair not in known and pair not in every[:n] for n, pair in enumerate(every)]
+
+    check()
 
 
 def test_ids_whose_keys_collide_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
