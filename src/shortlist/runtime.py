@@ -6,6 +6,7 @@ import gc
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter, time_ns
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from shortlist import release
 from shortlist.config import Builder, Settings
 from shortlist.data.held import release as release_held
-from shortlist.errors import ConfigError, NotFound, ReleaseError
+from shortlist.errors import ConfigError, NotFound, ReleaseError, StoreError
 from shortlist.filters.attribute import Attribute
 from shortlist.pipeline import Pipeline, Trace
 from shortlist.protocols import Feature, Filter
@@ -26,7 +27,7 @@ from shortlist.recall.fresh import Fresh
 from shortlist.release import Release
 from shortlist.stores import ROLES, Stores, open_stores
 from shortlist.stores.embedded import Embedded
-from shortlist.stream.fold import Resumable, catch_up
+from shortlist.stream.fold import TRIES, Resumable, Setbacks, catch_up
 from shortlist.types import HISTORY, Candidates, Events, Mask, Queries, Ragged, Rows
 
 SNAPSHOT = 200_000  # events folded after which the state is written out
@@ -77,6 +78,7 @@ class Runtime:
         self._attribute = lru_cache(64)(lambda where: Attribute(self.catalog, where))
         self._fold_lock, self._swap_lock = threading.Lock(), threading.Lock()
         self._unsaved = 0
+        self.setbacks = Setbacks(tries=TRIES - 1)  # at the start there is no second try: nobody is to be locked out
         self.release = self._untrained()
 
     @classmethod
@@ -101,9 +103,12 @@ class Runtime:
 
     def close(self) -> None:
         with self._fold_lock:
-            if not self.read_only and self._unsaved:
-                self.state.snapshot()
-            self.stores.close()
+            try:
+                if not self.read_only and self._unsaved:
+                    with suppress(StoreError):  # the next start folds from the snapshot before
+                        self.state.snapshot()
+            finally:
+                self.stores.close()
 
     def __enter__(self) -> Self:
         return self
@@ -187,9 +192,10 @@ class Runtime:
         """In order of the log, each event once, whichever thread comes first; the next makes up for one that failed."""
         with self._fold_lock:
             features = _features(self.release)
-            self._unsaved += catch_up(self.stores.log, self.state, features, self.settings.history.keep)
+            self._unsaved += catch_up(self.stores.log, self.state, features, self.settings.history.keep, self.setbacks)
             if self._unsaved >= SNAPSHOT and not self.read_only:
-                self.state.snapshot()
+                with suppress(StoreError):  # a full disk stops no answer: the log has it all, a later fold tries again
+                    self.state.snapshot()
                 self._unsaved = 0
 
     def _weighed(self, history: Ragged) -> Ragged:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from shortlist import ops
+from shortlist import failpoints, ops
 from shortlist.data import times
 from shortlist.data.checks import CONTROL, number, odd_ids, refusal, without
 from shortlist.data.held import AHEAD, COLUMNS, Held, note, release
@@ -95,6 +95,7 @@ class EventLoad:
         checked = self._checked(batch)
         good = checked["reason"].is_null().to_numpy()
         refused.write(self._refusals(batch, checked, np.flatnonzero(~good)), self.tally)
+        failpoints.at("load.refused")
         position, frame = np.flatnonzero(good), checked.filter(good)
         for entity, policy in (("item", self.mapping.unknown_items), ("user", self.mapping.unknown_users)):
             if policy == "create":
@@ -102,6 +103,7 @@ class EventLoad:
             absent = self._rows(entity, frame[entity], create=False) < 0
             if policy == "hold":
                 self._hold(frame.filter(absent))
+                failpoints.at("held.stored")
             else:
                 refused.write(self._unknown(batch, position[absent], entity), self.tally)
             position, frame = position[~absent], frame.filter(~absent)
@@ -220,6 +222,7 @@ class EventLoad:
                 self.ghosts += int(ids.is_in(new.implode()).sum())
             if create:
                 rows[absent] = self.catalog.rows(entity, new.to_list(), create=True)
+                failpoints.at("load.named")
                 self.tally.created[entity] += len(new)
                 if entity == "item" and self.held is not None:
                     names = new.to_list()

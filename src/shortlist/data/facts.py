@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from shortlist import failpoints
 from shortlist.data import times
 from shortlist.data.checks import CONTROL, number, refusal, without
 from shortlist.data.held import Held, release
@@ -94,6 +95,7 @@ class FactLoad:
         for fact, columns in self.mapping.flags.items():
             facts[fact] = self._flags(frame, columns)
         refused.write((bad[i] for i in sorted(bad)), self.tally)
+        failpoints.at("load.refused")
         keep = np.ones(len(ids), np.bool_)
         keep[list(bad)] = False
         names = ids.filter(keep).to_list()
@@ -101,6 +103,7 @@ class FactLoad:
             return
         before = self.catalog.size(self.entity)
         rows = self.catalog.rows(self.entity, names, create=True)
+        failpoints.at("load.named")
         size = self.catalog.size(self.entity)
         self.tally.created[self.entity] += size - before
         self.seen = np.concatenate((self.seen, np.zeros(size - len(self.seen), np.bool_)))
@@ -109,6 +112,7 @@ class FactLoad:
         self.tally.accepted += first
         self.tally.duplicate += len(rows) - first
         self.catalog.put(self.entity, rows, {fact: column[keep] for fact, column in facts.items()})
+        failpoints.at("load.put")
         if self.held is not None and self.entity == "item":
             self.tally.released += release(self.held, names, self.catalog, self.log, self.kinds, self.now)
 

@@ -32,7 +32,9 @@ class Held(Protocol):
 
     def add(self, items: Sequence[str], events: Sequence[str]) -> Mask: ...  # true = not held already
 
-    def take_for(self, items: Sequence[str]) -> AbstractContextManager[list[str]]: ...  # forgotten when it ends well
+    def take_for(self, items: Sequence[str]) -> AbstractContextManager[list[str]]:
+        """What is still in the list when the block ends well is forgotten."""
+        ...
 
 
 def note(event: dict[str, Any]) -> str:
@@ -46,12 +48,13 @@ def release(held: Held, items: Sequence[str], catalog: Catalog, log: EventLog, k
     Ids are made of the times as stated; a time that is still too far ahead of `now` (microseconds) is stored as now.
     """
     with held.take_for(items) as texts:
+        known = {text: event for text in texts if (event := json.loads(text))["kind"] in kinds.table}
+        texts[:] = known  # an event whose kind the configuration has lost waits for it to come back
         if not texts:
             return 0
-        frame = pl.DataFrame([json.loads(text) for text in texts], schema=COLUMNS)
+        frame = pl.DataFrame(list(known.values()), schema=COLUMNS)
         codes = {name: kind.code for name, kind in kinds.table.items()}
-        frame = frame.with_columns(pl.col("kind").replace_strict(codes, default=None, return_dtype=pl.UInt8))
-        frame = frame.filter(pl.col("kind").is_not_null())
+        frame = frame.with_columns(pl.col("kind").replace_strict(codes, return_dtype=pl.UInt8))
         user = catalog.rows("user", frame["user"].to_list(), create=True)
         item = catalog.rows("item", frame["item"].to_list())
         kind, value, time = (

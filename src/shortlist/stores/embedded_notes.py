@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from shortlist import failpoints
 from shortlist.stores.database import Database
 from shortlist.types import Mask
 
@@ -54,7 +55,7 @@ class Held:
 
     @contextmanager
     def take_for(self, items: Sequence[str]) -> Iterator[list[str]]:
-        """What waits for these items; forgotten when the block ends well.
+        """What waits for these items; forgotten when the block ends well, but for what it took out of the list.
 
         Append inside the block: should the process die between the append and the forgetting, the texts are taken once
         more, and their event ids keep the second append without effect.
@@ -66,7 +67,10 @@ class Held:
                 for row in sql.execute("SELECT seq, event FROM held WHERE item = ?", (item,))
             ]
         rows.sort()
-        yield [event for _, event in rows]
-        if rows:
+        waiting = [event for _, event in rows]
+        yield waiting
+        if waiting:
+            failpoints.at("held.appended")
+            happened = set(waiting)
             with self._database.write() as sql:
-                sql.executemany("DELETE FROM held WHERE seq = ?", [(seq,) for seq, _ in rows])
+                sql.executemany("DELETE FROM held WHERE seq = ?", [(seq,) for seq, event in rows if event in happened])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shortlist import ops
+from shortlist import failpoints, ops
 from shortlist.errors import DataError, NotFound, ShapeError
 from shortlist.stores.arrays import save
 from shortlist.stores.database import Database, explained
@@ -54,10 +54,12 @@ class ExactIndex:
                 path.mkdir()
                 save(path / "row.npy", rows)
                 save(path / "vector.npy", vectors)
+            failpoints.at("index.written")
             with self._database.write() as sql:
                 sql.execute("INSERT OR REPLACE INTO meta VALUES ('index.folder', ?)", (folder,))
                 sql.execute("INSERT OR REPLACE INTO space VALUES (?, ?)", (space, folder))
                 sql.execute("DELETE FROM vector WHERE space = ?", (space,))
+            failpoints.at("index.named")
             self._spaces[space] = _Space(folder, rows, vectors)
             self._sweep()
 
@@ -83,6 +85,7 @@ class ExactIndex:
                 with self._database.write() as sql:
                     sql.execute("DELETE FROM space WHERE name = ?", (space,))
                     sql.execute("DELETE FROM vector WHERE space = ?", (space,))
+                failpoints.at("index.named")
                 del self._spaces[space]
                 self._sweep()
 
@@ -100,6 +103,7 @@ class ExactIndex:
             with self._database.write() as sql:
                 statement = "INSERT INTO vector (space, rows, vectors) VALUES (?, ?, ?)"
                 seq = sql.execute(statement, (name, rows.tobytes(), vectors)).lastrowid
+            failpoints.at("index.changed")
             space.apply(rows, vectors, int(seq or 0))
 
     def _sweep(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from shortlist import ops
 from shortlist.stores.embedded import Embedded
-from shortlist.stream.fold import Resumable, catch_up, fold
+from shortlist.stream.fold import Resumable, Setbacks, catch_up, fold
 from shortlist.types import Candidates, Columns, Events, Queries
 
 
@@ -64,6 +66,50 @@ def test_a_feature_that_fails_once_does_not_double_a_history() -> None:
             catch_up(stores.log, stores.state, [feature], 9)
         assert catch_up(stores.log, stores.state, [feature], 9) == 2
         assert stores.state.lists("user", "recent", np.array([0], np.int32))["item"].tolist() == [5, 6]
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), OSError("weather")], ids=["a bug", "weather"])
+def test_a_feature_that_always_fails_keeps_nobody_waiting(error: Exception) -> None:
+    class Broken(Seen):
+        def update(self, events: Events) -> None:
+            raise error
+
+    with Embedded.memory() as stores:
+        stores.log.append(events([0, 0], [5, 6], [1, 2]))
+        before, broken, after, setbacks = Seen(), Broken(), Seen(), Setbacks()
+        folded = 0
+        while not folded:
+            with suppress(OSError):
+                folded = catch_up(stores.log, stores.state, [before, broken, after], 9, setbacks)
+        stores.log.append(events([0], [7], [3]))
+        folded = 0
+        while not folded:
+            with suppress(OSError):
+                folded = catch_up(stores.log, stores.state, [before, broken, after], 9, setbacks)
+        assert stores.state.lists("user", "recent", np.array([0], np.int32))["item"].tolist() == [5, 6, 7]
+        assert before.told == after.told == [2, 1]
+        assert setbacks.skipped == {"Broken": 3}
+        assert repr(error) in setbacks.error
+
+
+def test_what_came_after_a_failure_is_another_batch(tmp_path: Path) -> None:
+    """A feature that had its batch before another one failed is told only what came since."""
+
+    class FailsOnce(Seen):
+        def update(self, events: Events) -> None:
+            super().update(events)
+            if len(self.told) == 1:
+                raise OSError("weather")
+
+    with Embedded.open(tmp_path) as stores:
+        stores.log.append(events([0, 0], [5, 6], [1, 2]))
+        calm, failing, setbacks = Seen(), FailsOnce(), Setbacks()
+        with pytest.raises(OSError, match="weather"):
+            catch_up(stores.log, stores.state, [calm, failing], 9, setbacks)
+        stores.log.append(events([0], [7], [3]))
+        assert catch_up(stores.log, stores.state, [calm, failing], 9, setbacks) == 3
+        assert calm.told == [2, 1]
+        assert failing.told == [2, 2, 1]
 
 
 def test_events_without_a_user_or_an_item_are_in_no_history() -> None:

@@ -1,0 +1,63 @@
+"""Names for the boundaries between two effects, so that a test can end, delay or fail the process exactly there.
+
+`at(name)` does nothing in a program: no environment variable, key or request reaches it. Only a test build, which is
+the launcher `benchmarks.faults.child`, calls `arm`. A test compares POINTS with the source: a boundary between two
+effects that has no name, and a name that no run has died at, both fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+POINTS: Mapping[str, str] = {
+    "lock.taken": "the folder is ours, the file LOCK does not name us yet",
+    "lock.named": "LOCK names us, the database is not open",
+    "commit.before": "statements ran inside a transaction, nothing of them is durable",
+    "commit.after": "a transaction is durable, memory does not know",
+    "file.written": "a draft is complete, not synced",
+    "file.synced": "a draft is on disk under its draft name",
+    "file.cleared": "an orphan of the final name is gone",
+    "file.renamed": "a file has its final name, its folder is not synced",
+    "sweep.removed": "one file that no row names is gone, others may be left",
+    "log.segment": "a segment is in place, no row names it",
+    "log.committed": "events are durable, their ids are not in memory",
+    "log.known": "ids are in memory, the tail is not rolled yet",
+    "log.context": "an event column has its type, no event of it is stored",
+    "catalog.ids": "ids have rows, facts of them are not stored",
+    "catalog.put": "facts are durable, memory has the old ones",
+    "catalog.applied": "facts are in memory, the puts are not compacted",
+    "state.written": "a snapshot is in place, the database names the one before",
+    "state.named": "the database names the new snapshot, the old one is still there",
+    "index.written": "a space is in place, no row names it",
+    "index.named": "the database names the new space, the old one is still there",
+    "index.changed": "a change of vectors is durable, memory has the old ones",
+    "held.appended": "events that waited are in the log and still held",
+    "held.stored": "events are held, the rest of their batch is not stored",
+    "fold.begun": "events are in the log, none of them is folded",
+    "fold.features": "features have seen the events, histories have not",
+    "fold.pushed": "histories have the events, the offset does not",
+    "load.refused": "refused rows are written down, the good ones of their batch are not stored",
+    "load.named": "items have rows, their facts or events are not stored",
+    "load.put": "facts are stored, events that waited for them still wait",
+    "release.array": "an array is in the draft of a release, its manifest is not",
+    "release.packed": "a draft is complete, it has no version yet",
+    "release.renamed": "a release has its name, its folder is not synced",
+    "release.checked": "a release was found whole, CURRENT names the one before",
+    "release.drafted": "the new CURRENT is on disk under its draft name",
+    "release.current": "CURRENT names the new release, its folder is not synced",
+}
+"""Every boundary, and what has and has not happened when it is reached."""
+
+_hit: Callable[[str], None] | None = None
+
+
+def at(name: str) -> None:
+    """The boundary `name` of POINTS is reached."""
+    if _hit is not None:
+        _hit(name)
+
+
+def arm(hit: Callable[[str], None] | None) -> None:
+    """Call `hit` with the name of every boundary that is reached; None disarms. For test builds."""
+    global _hit
+    _hit = hit
