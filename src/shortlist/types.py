@@ -322,3 +322,24 @@ def _column_or_nan(part: Candidates, name: str, parts: Sequence[Candidates]) -> 
     if np.issubdtype(like.dtype, np.integer):
         return np.full((len(part), *like.shape[1:]), -1, like.dtype)
     return np.full((len(part), *like.shape[1:]), np.nan, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something happened: a sentence with gaps in braces, and the facts that fill them.
+
+    A fact is text, a number, a truth or a tuple of texts; by its dtype np.int64 is a time, np.int32 an item row and
+    np.uint8 a kind of event, which the doors write as people read them.
+    """
+
+    text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One addend of a score: weight · value, for each row."""
+
+    name: str
+    value: Scores  # (N,)
+    weight: Scores  # (N,)

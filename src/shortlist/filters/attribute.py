@@ -11,7 +11,7 @@ from shortlist import ops
 from shortlist.derived import Derived, all_rows, kind_of
 from shortlist.filters.expression import Expression, parse
 from shortlist.protocols import Catalog
-from shortlist.types import Candidates, Mask, Queries
+from shortlist.types import Candidates, Mask, Queries, Reason
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,16 @@ class Attribute:
     def keep(self, queries: Queries, found: Candidates) -> Mask:
         kept: Mask = ops.gather(self._mask(), found.item, False)
         return kept
+
+    def reasons(self, queries: Queries, found: Candidates) -> list[Reason]:
+        """What the item has in the columns that the condition names."""
+        named = [name for name in self.expression.names if name in self.catalog.names("item")]
+        values = self.catalog.read("item", found.item, named)
+        text = "not true of it: {condition}" + "".join(f"; {name} is {{item.{name}}}" for name in named)
+        return [
+            Reason(text, {"condition": self.where, **{f"item.{name}": values[name][row] for name in named}})
+            for row in range(len(found))
+        ]
 
     @cached_property
     def expression(self) -> Expression:

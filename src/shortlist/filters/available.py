@@ -12,7 +12,7 @@ from shortlist import ops
 from shortlist.derived import Derived, all_rows, kind_of
 from shortlist.errors import ConfigError
 from shortlist.protocols import Catalog
-from shortlist.types import Candidates, Column, Mask, Queries, Ragged, Rows
+from shortlist.types import Candidates, Column, Mask, Queries, Ragged, Reason, Rows
 
 FOREVER = np.iinfo(np.int64).max
 
@@ -52,6 +52,23 @@ class Available:
         kept &= ops.gather(start, found.item, -1) <= now
         kept &= ops.gather(end, found.item, FOREVER) > now
         return kept
+
+    def reasons(self, queries: Queries, found: Candidates) -> list[Reason]:
+        _, start, end = self._facts()
+        named = [name for name in self.catalog.names("item") if name == self.column]
+        column = self.catalog.read("item", found.item, named)
+        present, now = self.catalog.present("item", found.item), queries.time[found.query]
+        told = []
+        for row, item in enumerate(found.item.tolist()):
+            if not present[row]:
+                told.append(Reason("removed from the catalogue"))
+            elif start[item] > now[row]:
+                told.append(Reason("not available before {start}", {"start": start[item]}))
+            elif end[item] <= now[row]:
+                told.append(Reason("unavailable since {end}", {"end": end[item]}))
+            else:
+                told.append(Reason(f"unavailable: {self.column} is {{value}}", {"value": column[self.column][row]}))
+        return told
 
     @cached_property
     def _facts(self) -> Derived[tuple[Mask, NDArray[np.int64], NDArray[np.int64]]]:

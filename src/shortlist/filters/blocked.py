@@ -11,7 +11,7 @@ from shortlist import ops
 from shortlist.derived import Derived, kind_of
 from shortlist.errors import ConfigError
 from shortlist.protocols import Catalog
-from shortlist.types import Candidates, Column, Mask, Queries, Ragged, Rows
+from shortlist.types import Candidates, Column, Mask, Queries, Ragged, Reason, Rows
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class Blocked:
         if self.column:
             kept &= ~ops.contains(self._own(queries), found.query, found.item)
         return kept
+
+    def reasons(self, queries: Queries, found: Candidates) -> list[Reason]:
+        everybody = Reason("taken off for everybody")
+        own = Reason("on the list {column} of this person", {"column": self.column})
+        return [everybody if out else own for out in np.isin(found.item, self._static())]
 
     @cached_property
     def _static(self) -> Derived[Rows]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shortlist import ops
 from shortlist.dataset import Dataset, Kinds, duration
 from shortlist.errors import ConfigError
-from shortlist.types import Candidates, Mask, Queries, Ragged
+from shortlist.types import Candidates, Mask, Queries, Ragged, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,9 @@ class Seen:
 
     def keep(self, queries: Queries, found: Candidates) -> Mask:
         return self._resolve(Kinds()).keep(queries, found)
+
+    def reasons(self, queries: Queries, found: Candidates) -> list[Reason]:
+        return self._resolve(Kinds()).reasons(queries, found)
 
     def _resolve(self, kinds: Kinds) -> SeenKinds:
         for name in self.kinds:
@@ -59,7 +62,25 @@ class SeenKinds:
     def keep(self, queries: Queries, found: Candidates) -> Mask:
         return ~ops.contains(self._seen(queries), found.query, found.item)
 
+    def reasons(self, queries: Queries, found: Candidates) -> list[Reason]:
+        """The dislike that put a row out for good, or the last meeting that counts."""
+        history = queries.history
+        seen = history.where(self._counts(queries))
+        told = []
+        for query, item in zip(found.query.tolist(), found.item.tolist(), strict=True):
+            met = np.flatnonzero((seen.owner == query) & (seen["item"] == item))
+            disliked = met[seen["weight"][met] < 0]
+            last = (disliked if len(disliked) else met)[-1]
+            text = "disliked on {time} ({kind}): never proposed again" if len(disliked) else "seen on {time} ({kind})"
+            facts = {name: seen[name][last] for name in ("time", "kind", "value")}
+            told.append(Reason(text, {**facts, "times": len(met)}))
+        return told
+
     def _seen(self, queries: Queries) -> Ragged:
+        return Ragged(queries.history.ptr, {"item": queries.history["item"]}).where(self._counts(queries))
+
+    def _counts(self, queries: Queries) -> Mask:
+        """(H,) the rows of the histories that put their item out."""
         history = queries.history
         counts = np.ones(len(history["item"]), np.bool_)
         if self.window:
@@ -67,4 +88,4 @@ class SeenKinds:
         if len(self.codes):
             counts &= np.isin(history["kind"], self.codes)
         counts |= history["weight"] < 0
-        return Ragged(history.ptr, {"item": history["item"]}).where(counts)
+        return counts

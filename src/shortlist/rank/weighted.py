@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from shortlist import ops
 from shortlist.errors import ConfigError
-from shortlist.types import Candidates, Columns, Queries, Ragged, Rows, Scores
+from shortlist.types import Candidates, Columns, Mask, Part, Queries, Ragged, Rows, Scores
 
 PAIRS = 3_000_000  # pairs (taken row, other row) looked at while learning; of more, whole queries are drawn
 STEPS = (-0.5, -0.25, -0.1, 0.1, 0.25, 0.5)  # of the largest weight
@@ -56,8 +56,23 @@ class ZBlendModel:
     def score(self, queries: Queries, found: Candidates) -> Scores:
         opinion = _opinions(found, self.columns)
         together = _sum(self.weight[:, None] * opinion + self.bend[:, None] * _bent(opinion))
-        spoken = np.bincount(found.query, opinion[np.argmax(np.abs(self.weight))] != 0)[found.query] > 0
+        spoken = self._spoken(found, opinion)
         return together if spoken.all() else np.where(spoken, together, _sum(self.alone[:, None] * opinion))
+
+    def parts(self, queries: Queries, found: Candidates) -> list[Part]:
+        """For each source `NAME` (z) and `NAME, high` (max(z, 0)²)."""
+        opinion = _opinions(found, self.columns)
+        bent, spoken = _bent(opinion), self._spoken(found, opinion)
+        said = []
+        for each, name in enumerate(self.columns):
+            said.append(Part(name, opinion[each], np.where(spoken, self.weight[each], self.alone[each])))
+            said.append(Part(f"{name}, high", bent[each], np.where(spoken, self.bend[each], np.float32(0))))
+        return said
+
+    def _spoken(self, found: Candidates, opinion: Scores) -> Mask:
+        """(N,) true where the heaviest source says anything in that query."""
+        heaviest = opinion[np.argmax(np.abs(self.weight))]
+        return np.bincount(found.query, heaviest != 0)[found.query] > 0
 
 
 def _judges(columns: Columns) -> tuple[str, ...]:

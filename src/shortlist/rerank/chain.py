@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +28,19 @@ class Chain:
             raise ConfigError("steps is empty", where="rerank.chain", hint="name at least one reranker")
 
     def order(self, queries: Queries, found: Candidates, k: int) -> Positions:
+        *_, (last, given) = self.walk(queries, found, k)
+        return last.order(queries, given, k)
+
+    def walk(self, queries: Queries, found: Candidates, k: int) -> Iterator[tuple[Reranker, Candidates]]:
+        """Each step with the rows as it finds them: "score" is the order that was made before it."""
         size, unscored = len(queries), np.isnan(found.columns["score"])
         place = np.arange(len(found)) - ops.pointers(found.query, size)[:-1][found.query]
         for step in self.steps[:-1]:
+            yield step, found
             before = ops.topk(found.query, found.columns["score"], len(found), size)
             after = ops.followed_by(step.order(queries, found, k), before, found.query, len(found), size)
             score = np.empty(len(found), np.float32)
             score[after] = -place
             score[unscored] = np.nan
             found = found.with_columns({"score": score})
-        return self.steps[-1].order(queries, found, k)
+        yield self.steps[-1], found

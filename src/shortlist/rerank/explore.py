@@ -8,7 +8,7 @@ import numpy as np
 
 from shortlist import ops
 from shortlist.errors import ConfigError
-from shortlist.types import Candidates, Mask, Positions, Queries
+from shortlist.types import Candidates, Mask, Positions, Queries, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,18 @@ class ExploreSlots:
         page = np.empty(len(query), np.intp)
         page[given], page[~given] = tried, earned
         return ops.followed_by(page, proven, found.query, k, size)
+
+    def moved(self, queries: Queries, found: Candidates, k: int, row: int) -> Reason | None:
+        """Whether the row got a place by lot, or how many places went by lot to others."""
+        new = self._unproven(found)
+        placed = self.order(queries, found, k)
+        facts = {"slots": self.slots, "new": int(new.sum()), "source": self.source}
+        if not new[row]:
+            facts["slots"] = int(new[placed].sum())
+            return Reason("{slots} of the places went to items of {source}, by lot", facts) if facts["slots"] else None
+        if row in placed:
+            return Reason("drawn by lot from {new} items of {source}, for {slots} of the places", facts)
+        return Reason("not drawn: {slots} of the places goes by lot to the {new} items of {source}", facts)
 
     def _unproven(self, found: Candidates) -> Mask:
         sources = ops.source_columns(found.columns)

@@ -11,7 +11,7 @@ from shortlist import ops
 from shortlist.dataset import Dataset
 from shortlist.derived import kind_of, values_of
 from shortlist.errors import ConfigError
-from shortlist.types import Candidates, Columns, Mask, Positions, Queries, Scores, Vectors
+from shortlist.types import Candidates, Columns, Mask, Positions, Queries, Reason, Scores, Vectors
 
 WIDTH = 128  # values of a column that become dimensions, the most frequent first
 BLOCK = 256  # queries worked on at a time
@@ -82,6 +82,31 @@ class MmrModel:
             order[place[:, : picked.shape[1]][taken]] = np.take_along_axis(row, picked, axis=1)[taken]
         rank = np.arange(len(best)) - np.repeat(ptr[:-1], np.diff(ptr))
         return order[rank < k]
+
+    def moved(self, queries: Queries, found: Candidates, k: int, row: int) -> Reason | None:
+        """What likeness to an item above took off the row when its place, or the last one, was given."""
+        score = found.columns["score"]
+        pool = ops.topk(found.query, score, self.pool, 1)
+        if row not in pool:
+            return Reason("only the {pool} best take part", {"pool": self.pool})
+        order = self.order(queries, found, k)
+        place = np.flatnonzero(order == row)
+        above = order[: place[0] if len(place) else k]
+        if not len(above):
+            return None
+        vector = ops.gather(self.vector, found.item[np.append(above, row)], 0)
+        likeness = vector[:-1] @ vector[-1]
+        likest = int(likeness.argmax())
+        if likeness[likest] <= 0:
+            return None
+        gain = _gain(score[pool][None], np.ones((1, len(pool)), np.bool_), 1 - self.trade)[0]
+        facts = {
+            "like": found.item[above[likest]],
+            "likeness": float(likeness[likest]),
+            "penalty": self.trade * float(likeness[likest]),
+            "relevance": float(gain[np.flatnonzero(pool == row)[0]]),
+        }
+        return Reason("{penalty} off its relevance of {relevance}: too like {like}, which stands above it", facts)
 
     def _pick(self, found: Candidates, row: Positions, real: Mask, places: int) -> Positions:
         """(b, places) columns of `row` (b, pool) in the order they are chosen; all queries advance together."""
