@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from time import perf_counter
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from shortlist.protocols import Explainer, Feature, Filter, Reranker, Scorer, Si
 from shortlist.types import Candidates, Column, Mask, Positions, Queries, Rows, Scores
 
 T = TypeVar("T")
+SPARED = ("recall", "feature", "rank", "rerank")  # stages that a page can do without, in a hurry
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Trace:
     steps: list[Step] = field(default_factory=list)
     short_by: int = 0  # places that stayed empty because the catalogue holds no more
     filled: int = 0  # places filled from the fallback
+    until: float = inf  # perf_counter() from which on what the page can do without is skipped
 
     @property
     def errors(self) -> list[Step]:
@@ -66,9 +69,22 @@ class Trace:
             out.append(f"{self.filled} places filled from the fallback list")
         return out
 
-    def run(self, stage: str, name: str, rows_in: int, work: Callable[[], T], size: Callable[[T], int]) -> T | None:
-        """Time one step. Weather becomes None and a counted error; a programmer's error is raised."""
+    def run(
+        self,
+        stage: str,
+        name: str,
+        rows_in: int,
+        work: Callable[[], T],
+        size: Callable[[T], int],
+        *,
+        needed: bool = False,
+    ) -> T | None:
+        """Time one step. Weather becomes None and a counted error, and so does being late for a stage that can be
+        spared, unless it is `needed`; a programmer's error is raised."""
         start = perf_counter()
+        if start > self.until and stage in SPARED and not needed:
+            self.steps.append(Step(stage, name, 0.0, rows_in, 0, "Late: skipped, the time for the answer was up"))
+            return None
         try:
             result = work()
         except (ShapeError, ConfigError, TypeError, AttributeError, NameError, KeyError):
@@ -120,13 +136,16 @@ class Pipeline:
     sinks: Mapping[str, Sink] = field(default_factory=dict)
     limit: int = 20  # places on a page when the caller names no number
 
-    def recommend(self, queries: Queries, k: int, *, effort: float = 1.0) -> tuple[Candidates, Trace]:
+    def recommend(
+        self, queries: Queries, k: int, *, effort: float = 1.0, until: float = inf
+    ) -> tuple[Candidates, Trace]:
         """At most k rows per query, best first, with every column that was computed on the way.
 
         Columns: one per source (NaN = not proposed by it), features, "score", "fallback" (true = not from the funnel).
-        `effort` in (0, 1] scales every source's k.
+        `effort` in (0, 1] scales every source's k. From `until` (perf_counter) on, what is left of recall, features,
+        rank and rerank is skipped and counted like a failure.
         """
-        trace = Trace()
+        trace = Trace(until=until)
         queries, found = self.candidates(queries, trace, effort)
         found = found.with_columns({"score": self._score(trace, queries, found)})
         found = self._filter(trace, "late", self.late_filters, queries, found)
@@ -210,7 +229,7 @@ class Pipeline:
             score = trace.run("rank", name, len(found), lambda: _column(name, scorer.score(queries, found), found), len)
             if score is not None:
                 return score
-        fused = trace.run("rank", "reciprocal rank", len(found), lambda: self._fuse(queries, found), len)
+        fused = trace.run("rank", "reciprocal rank", len(found), lambda: self._fuse(queries, found), len, needed=True)
         assert fused is not None, trace.steps[-1].error
         return fused
 
@@ -226,7 +245,10 @@ class Pipeline:
             if order is not None:
                 return order
         score = found.columns["score"]
-        plain = trace.run("rerank", "top-k", len(found), lambda: ops.topk(found.query, score, k, len(queries)), len)
+        size = len(queries)
+        plain = trace.run(
+            "rerank", "top-k", len(found), lambda: ops.topk(found.query, score, k, size), len, needed=True
+        )
         assert plain is not None, trace.steps[-1].error
         return plain
 
