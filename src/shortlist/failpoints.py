@@ -43,6 +43,7 @@ POINTS: Mapping[str, str] = {
     "release.packed": "a draft is complete, it has no version yet",
     "release.renamed": "a release has its name, its folder is not synced",
     "release.checked": "a release was found whole, CURRENT names the one before",
+    "release.noted": "the history names a release as published, CURRENT names the one before",
     "release.drafted": "the new CURRENT is on disk under its draft name",
     "release.current": "CURRENT names the new release, its folder is not synced",
 }

@@ -77,6 +77,15 @@ class Ragged:
         rank = self.ptr[1:][self.owner] - np.arange(int(self.ptr[-1]))  # 1 = newest
         return self.where(rank <= count)
 
+    def check_items(self, width: int) -> None:
+        """ShapeError unless ptr never falls and every "item" is in [0, width): models are checked when they are made,
+        because kernels do not look at a whole matrix again."""
+        item = self.columns["item"]
+        if np.any(self.ptr[1:] < self.ptr[:-1]):
+            raise ShapeError("Ragged: ptr must not fall")
+        if len(item) and not (item.min() >= 0 and item.max() < width):
+            raise ShapeError(f"Ragged: items must be in 0 .. {width - 1}, found {item.min()} .. {item.max()}")
+
     @staticmethod
     def of(lists: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> Ragged:
         """From Python lists (tests, doors): `columns` maps each name to its dtype."""

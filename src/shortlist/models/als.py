@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from shortlist import _kernels, ops
 from shortlist.dataset import Dataset, rows_of
+from shortlist.errors import ShapeError
 from shortlist.types import Candidates, Queries, Ragged, Rows, Scores, Vectors
 
 LANES = 16  # the kernels want vectors padded with zeros to a multiple of this
@@ -71,6 +72,10 @@ class AlsModel:
     reg: float
     exponent: float
     half_life: float
+
+    def __post_init__(self) -> None:
+        if self.gram.shape != (self.item.shape[1],) * 2:
+            raise ShapeError(f"AlsModel: gram is {self.gram.shape}, vectors have {self.item.shape[1]} columns")
 
     def recall(self, queries: Queries, k: int) -> Candidates:
         user = self.fold_in(queries.history)

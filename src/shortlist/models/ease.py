@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from shortlist import _kernels, ops
 from shortlist.dataset import Dataset, rows_of
-from shortlist.errors import ConfigError
+from shortlist.errors import ConfigError, ShapeError
 from shortlist.types import Candidates, Queries, Ragged, Rows, Scores, Vectors
 
 BLOCK = 512  # rows of the item-item matrix worked on at a time
@@ -49,6 +49,11 @@ class EaseModel:
     item: Rows  # (S,) the items that take part, ascending
     place: Rows  # (I,) where each item is in `item`, -1 = it takes no part
     half_life: float
+
+    def __post_init__(self) -> None:
+        size = len(self.item)
+        if self.weight.shape != (size, size) or self.place.max(initial=-1) >= size or self.item.min(initial=0) < 0:
+            raise ShapeError(f"EaseModel: weight is {self.weight.shape} for {size} items and their places")
 
     def recall(self, queries: Queries, k: int) -> Candidates:
         """The k best of all items that take part, for every query with a history; a score may be negative."""

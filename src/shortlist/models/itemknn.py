@@ -51,6 +51,9 @@ class ItemKnnModel:
     neighbour: Ragged  # I lists of "item" and "score", best first
     half_life: float
 
+    def __post_init__(self) -> None:
+        self.neighbour.check_items(len(self.neighbour))
+
     def recall(self, queries: Queries, k: int) -> Candidates:
         liked = self._liked(queries)
         return ops.top_of_spread(liked, self.neighbour, len(self.neighbour), k, queries.exclude, queries.allowed)

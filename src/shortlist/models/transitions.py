@@ -65,6 +65,9 @@ class TransitionsModel:
     follower: Ragged  # I lists of "item" and "score"
     half_life: float
 
+    def __post_init__(self) -> None:
+        self.follower.check_items(len(self.follower))
+
     def recall(self, queries: Queries, k: int) -> Candidates:
         """Items that never followed anything this person likes are not proposed."""
         liked = self._liked(queries)

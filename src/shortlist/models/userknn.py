@@ -39,6 +39,10 @@ class UserKnnModel:
     neighbours: int
     half_life: float
 
+    def __post_init__(self) -> None:
+        self.fan.check_items(len(self.taste))
+        self.taste.check_items(len(self.fan))
+
     def recall(self, queries: Queries, k: int) -> Candidates:
         kin = self._neighbours(queries)
         return ops.top_of_spread(kin, self.taste, len(self.fan), k, queries.exclude, queries.allowed)

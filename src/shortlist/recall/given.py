@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shortlist import ops
+from shortlist.errors import ShapeError
 from shortlist.types import Candidates, Positions, Queries, Rows, Scores
 
 
@@ -16,6 +17,10 @@ class Given:
 
     item: Rows  # (N,) no item twice
     score: Scores  # (N,) falling
+
+    def __post_init__(self) -> None:
+        if len(self.item) != len(self.score) or self.item.min(initial=0) < 0:
+            raise ShapeError(f"Given: {len(self.item)} items, none below 0, need as many scores, not {len(self.score)}")
 
     def recall(self, queries: Queries, k: int) -> Candidates:
         query, position = first_permitted(self.item, queries, k, np.zeros(len(queries), np.intp))

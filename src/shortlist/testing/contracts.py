@@ -41,7 +41,7 @@ class Contract(ABC):
         return stores(world)
 
     def _released(self, thing: object, world: World, folder: Path) -> Any:
-        from shortlist.release import pack, unpack
+        from shortlist.packed import pack, unpack
 
         pack(thing, folder)
         return unpack(folder, self.stores(world))
