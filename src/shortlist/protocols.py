@@ -148,6 +148,12 @@ class Catalog(Protocol):
 
     def names(self, entity: str) -> Sequence[str]: ...  # the columns that exist, sorted
 
+    def erase(self, user: str, now: int) -> None: ...  # id and facts go, the row stays; not made again until lifted
+
+    def erased(self, users: Sequence[str]) -> Mask: ...  # (N,) true for ids that were erased and not lifted
+
+    def lift(self, user: str) -> bool: ...  # the id may be made again, as a new row
+
     def version(self, entity: str) -> int: ...  # grows with every change, so that derived arrays can be cached
 
 

@@ -11,6 +11,7 @@ from typing import Self
 from shortlist.errors import ConfigError
 from shortlist.stores.database import Database
 from shortlist.stores.embedded_catalog import EmbeddedCatalog
+from shortlist.stores.embedded_erasures import Erasures
 from shortlist.stores.embedded_log import EmbeddedLog
 from shortlist.stores.embedded_notes import Held, Meta
 from shortlist.stores.embedded_state import EmbeddedState
@@ -61,6 +62,14 @@ class Embedded:
     @cached_property
     def held(self) -> Held:
         return Held(self._database)
+
+    @property
+    def erasures(self) -> Erasures:
+        return self.catalog.erasures
+
+    def purge(self) -> None:
+        """Nothing deleted can be read in the files any more. Raises StoreError while another process reads."""
+        self._database.purge()
 
     def refresh(self) -> None:
         """When reading beside a writer: see what it has acknowledged.

@@ -14,6 +14,7 @@ from shortlist import failpoints
 from shortlist.errors import ConfigError, DataError, ShapeError, StoreError
 from shortlist.stores.arrays import Growing, objects, pack, unpack
 from shortlist.stores.database import Database
+from shortlist.stores.embedded_erasures import Erasures
 from shortlist.types import Column, Columns, Mask, Rows
 
 LONGEST = 256  # bytes of UTF-8
@@ -47,6 +48,7 @@ class EmbeddedCatalog:
         self._database = database
         self.close = database.close  # of the whole folder
         self._tables = {entity: _Table(entity) for entity in ("user", "item")}
+        self.erasures = Erasures(database)
         self.refresh()
         if not database.read_only:
             for table in self._tables.values():
@@ -56,6 +58,8 @@ class EmbeddedCatalog:
     def refresh(self) -> None:
         """See what another process has written since (a writer sees its own writes anyway)."""
         with self._database.lock, self._database.read() as sql:
+            for row in self.erasures.refresh(sql):
+                self._tables["user"].forget(row)
             for table in self._tables.values():
                 ids = sql.execute(f"SELECT id FROM {table.entity}_id WHERE row >= ? ORDER BY row", (len(table.ids),))
                 table.name([id for (id,) in ids])
@@ -65,7 +69,7 @@ class EmbeddedCatalog:
                 ):
                     table.apply(np.frombuffer(rows, np.int32), unpack(columns), seq)
                 (last,) = sql.execute(f"SELECT coalesce(max(row) + 1, 0) FROM {table.entity}_id").fetchone()
-                if not last == len(table.ids) == len(table.row):
+                if not last == len(table.ids) == len(table.row) + table.nameless:
                     raise StoreError(
                         f"the {table.entity} ids in {self._database.folder} have gaps or repeats",
                         hint="Restore the folder from a backup, or move it away and ingest again.",
@@ -77,6 +81,8 @@ class EmbeddedCatalog:
         if create and bool((found < 0).any()):
             with self._database.lock:
                 new = [id for id in dict.fromkeys(ids) if id not in table.row]
+                if entity == "user":
+                    new = [id for id in new if id not in self.erasures]
                 for id in new:
                     _check_id(entity, id)
                 first = len(table.ids)
@@ -115,6 +121,11 @@ class EmbeddedCatalog:
                     f"put: there is no {entity} row {rows[wrong[0]]}; rows are 0 to {len(table.ids) - 1}",
                     hint="Get rows with rows(entity, ids, create=True).",
                 )
+            if (
+                table.nameless
+                and not (named := np.array([table.ids[row] != "" for row in rows.tolist()], np.bool_)).all()
+            ):
+                rows, columns = rows[named], {name: column[named] for name, column in columns.items()}
             typed = {name: table.typed(name, column, rows) for name, column in columns.items()}
             kept = {name: column for name, column in typed.items() if column is not None}
             if not table.present(rows).all():
@@ -133,6 +144,30 @@ class EmbeddedCatalog:
 
     def present(self, entity: str, rows: Rows) -> Mask:
         return self._table(entity).present(np.ascontiguousarray(rows, np.int32))
+
+    def erase(self, user: str, now: int) -> None:
+        """The user's row has neither id nor facts any more, in no put either, and the id is not made again until it is
+        lifted. What SQLite leaves behind in its file goes with `Database.purge`."""
+        table = self._tables["user"]
+        with self._database.lock:
+            if user in self.erasures:
+                return
+            row = table.row.get(user, -1)
+            with self._database.write() as sql:
+                self.erasures.begin(sql, user, row, now)
+                if row >= 0:
+                    sql.execute("UPDATE user_id SET id = '' WHERE row = ?", (row,))
+                    _strike(sql, "user", row)
+                    _insert(sql, "user", np.array([row], np.int32), {REMOVED: np.ones(1, np.int8)})
+            self.refresh()
+
+    def erased(self, users: Sequence[str]) -> Mask:
+        """(N,) true for ids that were erased and not lifted since."""
+        return np.fromiter((user in self.erasures for user in users), np.bool_, len(users))
+
+    def lift(self, user: str) -> bool:
+        """Let an erased id be made again, as a new person; false when it was not erased, or that is still going on."""
+        return self.erasures.lift(user)
 
     def read(self, entity: str, rows: Rows, names: Sequence[str]) -> Columns:
         table = self._table(entity)
@@ -182,6 +217,17 @@ def _insert(sql: Any, entity: str, rows: Rows, columns: Columns) -> int:
     return int(sql.execute(statement, (entity, rows.tobytes(), pack(columns))).lastrowid)
 
 
+def _strike(sql: Any, entity: str, row: int) -> None:
+    """Take one row out of every put."""
+    for seq, packed in sql.execute("SELECT seq, rows FROM fact WHERE entity = ?", (entity,)).fetchall():
+        rows = np.frombuffer(packed, np.int32)
+        if row in rows:
+            kept = rows != row
+            (columns,) = sql.execute("SELECT columns FROM fact WHERE seq = ?", (seq,)).fetchone()
+            left = {name: column[kept] for name, column in unpack(columns).items()}
+            sql.execute("UPDATE fact SET rows = ?, columns = ? WHERE seq = ?", (rows[kept].tobytes(), pack(left), seq))
+
+
 class _Table:
     """One entity in memory."""
 
@@ -189,6 +235,7 @@ class _Table:
         self.entity = entity
         self.ids: list[str] = []
         self.row: dict[str, int] = {}
+        self.nameless = 0  # rows whose id was erased
         self.columns: dict[str, Growing] = {}
         self.types: dict[str, str] = {}
         self.seq = 0  # the last put that is in memory
@@ -202,6 +249,18 @@ class _Table:
         first = len(self.ids)
         self.ids.extend(ids)
         self.row.update(zip(ids, range(first, first + len(ids)), strict=True))
+        if self.row.pop("", None) is not None:
+            self.nameless += ids.count("")
+
+    def forget(self, row: int) -> None:
+        """Take the id and the facts of a row, if it is known here."""
+        if row < len(self.ids) and self.ids[row]:
+            del self.row[self.ids[row]]
+            self.ids[row] = ""
+            self.nameless += 1
+            for column in self.columns.values():
+                if row < len(column.values) - 1:
+                    column.values[row] = column.blank
 
     def apply(self, rows: Rows, columns: Columns, seq: int) -> None:
         for name, column in columns.items():

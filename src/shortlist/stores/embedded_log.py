@@ -130,7 +130,7 @@ class EmbeddedLog:
                     self._store_segments(Events.empty())
             with self._database.read() as sql:
                 segments = sql.execute("SELECT first, count, file FROM segment ORDER BY first").fetchall()
-            return sum(self._rewrite(*segment, names, wrong) for segment in segments)
+            return sum(self._rewrite(first, count, file, names, wrong) for first, count, file in segments)
 
     def _rewrite(
         self, first: int, count: int, file: str, names: Sequence[str], wrong: Callable[[Columns], Mask]

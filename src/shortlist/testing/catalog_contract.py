@@ -218,6 +218,41 @@ class CatalogContract(StoreContract):
             assert catalog.present("user", rows).tolist() == [False, True, True]
             np.testing.assert_equal(catalog.read("user", rows, ["age"])["age"].tolist(), [np.nan, np.nan, 3.0])
 
+    def test_an_erased_user_is_unknown_and_not_made_again_until_lifted(self, tmp_path: Path) -> None:
+        with self.open(tmp_path) as catalog:
+            rows = catalog.rows("user", ["a", "b", "c"], create=True)
+            facts = {"age": np.array([1.0, 2.0, 3.0]), "town": np.array(["A", "B", "C"])}
+            catalog.put("user", rows, facts)
+            catalog.put("user", rows[1:2], {"town": np.array(["BB"])})
+            before = catalog.version("user")
+            catalog.erase("b", 1)
+            catalog.erase("b", 2)
+            catalog.erase("nobody", 3)
+            assert catalog.version("user") > before
+            assert catalog.rows("user", ["a", "b", "c", ""]).tolist() == [0, -1, 2, -1]
+            assert (catalog.ids("user", rows), catalog.present("user", rows).tolist()) == (
+                ["a", "", "c"],
+                [True, False, True],
+            )
+            assert catalog.read("user", rows, ["town"])["town"].tolist() == ["A", "", "C"]
+            assert catalog.erased(["a", "b", "nobody", "e"]).tolist() == [False, True, True, False]
+            assert catalog.rows("user", ["d", "b", "nobody"], create=True).tolist() == [3, -1, -1]
+            catalog.put("user", rows, facts)  # by somebody who had asked for the row before
+            assert catalog.read("user", rows, ["town"])["town"].tolist() == ["A", "", "C"]
+            assert catalog.rows("item", ["b"], create=True).tolist() == [0]
+
+    def test_an_erased_user_stays_so_after_a_restart(self, tmp_path: Path) -> None:
+        self.reopens()
+        with self.open(tmp_path) as catalog:
+            rows = catalog.rows("user", ["a", "b", "c"], create=True)
+            catalog.put("user", rows, {"town": np.array(["A", "B", "C"])})
+            catalog.erase("b", 1)
+        with self.open(tmp_path) as catalog:
+            assert catalog.rows("user", ["a", "b", "c", "d"], create=True).tolist() == [0, -1, 2, 3]
+            assert (catalog.ids("user", rows), catalog.rows("user", [""])[0]) == (["a", "", "c"], -1)
+            assert catalog.read("user", rows, ["town"])["town"].tolist() == ["A", "", "C"]
+            assert catalog.erased(["a", "b"]).tolist() == [False, True]
+
     def test_threads_that_name_the_same_ids_get_the_same_rows(self, tmp_path: Path) -> None:
         with self.open(tmp_path) as catalog:
             ids = [[f"{(n * 7 + i) % 60}" for i in range(40)] for n in range(6)]
