@@ -15,7 +15,7 @@ import typer
 
 import shortlist
 from shortlist.cli import failures
-from shortlist.cli.app import command
+from shortlist.cli.app import command, commands
 from shortlist.config import store_roles, use_path
 
 ROOT = Path(__file__).parents[1]
@@ -42,9 +42,10 @@ def cli() -> str:
     root = command()
     exits = cleandoc(failures.__doc__ or "").partition("\n")[2].strip()
     parts = [NOTE, "# Command line", CLI, f"## Exit codes\n\n{exits}"]
-    for name, each in root.commands.items():
-        context = typer.Context(each, info_name=f"shortlist {name}", terminal_width=100, max_content_width=100)
-        parts.append(f"## shortlist {name}\n\n```text\n{each.get_help(context).rstrip()}\n```")
+    for words, each in list(commands(root))[1:]:
+        name = " ".join(("shortlist", *words))
+        context = typer.Context(each, info_name=name, terminal_width=100, max_content_width=100)
+        parts.append(f"{'#' * (len(words) + 1)} {name}\n\n```text\n{each.get_help(context).rstrip()}\n```")
     return "\n\n".join(parts) + "\n"
 
 

@@ -124,6 +124,11 @@ class Serve:
     port: int = 8000
     max_body: int = 1_000_000  # bytes; ten times that for batches
     deadline_ms: int = 1000  # a longer answer is cut short by fewer candidates on the next request
+    timeout_ms: int = 10_000  # a question that has no answer by then is given up with deadline_exceeded
+    keys: Literal["optional", "required"] = "optional"  # off loopback they are required in any case
+    keys_path: str = "shortlist-data/keys.json"
+    rate: float = 0.0  # requests a second of one key; 0 = no limit
+    burst: int = 100  # requests of one key at once, before the rate counts
     titles: str = "title"  # item column shown on the page
 
 
@@ -150,6 +155,10 @@ class Settings:
     @property
     def releases_path(self) -> Path:
         return self.home / self.releases.path
+
+    @property
+    def keys_path(self) -> Path:
+        return self.home / self.serve.keys_path
 
     def store_url(self, role: str) -> str:
         """The URL of a role, a relative file: path made absolute."""

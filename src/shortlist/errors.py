@@ -1,5 +1,7 @@
 """Everything Shortlist raises on purpose. A message says what happened, where, what is allowed, what to do."""
 
+import re
+
 
 class ShortlistError(Exception):
     """Base of every error a caller may want to catch.
@@ -69,3 +71,9 @@ class ReleaseError(ShortlistError):
 
 class ShapeError(ShortlistError, ValueError):
     """Arrays that belong together do not fit: a programmer's error, never weather, so always raised, never degraded."""
+
+
+def masked(text: str) -> str:
+    """`text` without the passwords of URLs and the secrets of API keys."""
+    text = re.sub(r"(\w+://[^\s:/@]*):[^\s/@]+@", r"\1:***@", text)
+    return re.sub(r"\b(sl_[0-9a-f]{12})_[\w-]{43}", r"\1_***", text)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
 import typer
 
-from shortlist.cli import demo, evaluate, ingest, init, publish, recommend, serve, similar, train, version
+from shortlist.cli import demo, evaluate, ingest, init, keys, publish, recommend, serve, similar, train, version
 from shortlist.cli.failures import explain
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app.command("publish", help=publish.HELP, short_help="Make a release the one tha
 app.command("serve", help=serve.HELP, short_help="Answer over HTTP.")(serve.serve)
 app.command("recommend", help=recommend.HELP, short_help="One person's list, with reasons.")(recommend.recommend)
 app.command("similar", help=similar.HELP, short_help="Items like one item.")(similar.similar)
+app.add_typer(keys.group, name="keys", help=keys.HELP, short_help="API keys: make, list, revoke.")
 app.command("version", help=version.HELP, short_help="Versions of Shortlist and what it stands on.")(version.version)
 
 
@@ -54,10 +56,17 @@ def main(arguments: list[str] | None = None) -> None:
 def command() -> Any:
     """The commands as one object. Every option can be set in the environment, which help texts do not repeat."""
     root: Any = typer.main.get_command(app)
-    for each in (root, *root.commands.values()):
+    for _, each in commands(root):
         for parameter in each.params:
             parameter.show_envvar = False
     return root
+
+
+def commands(root: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """`root` and every command below it, each with the words that call it."""
+    yield words, root
+    for name, each in getattr(root, "commands", {}).items():
+        yield from commands(each, (*words, name))
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

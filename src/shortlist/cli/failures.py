@@ -20,7 +20,6 @@ from __future__ import annotations
 import errno
 import os
 import platform
-import re
 import sys
 import tempfile
 import traceback
@@ -28,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shortlist.cli.screen import VERSION, write_json
-from shortlist.errors import ShortlistError
+from shortlist.errors import ShortlistError, masked
 
 WHY: Mapping[str, tuple[str, str]] = {
     "usage": ("nothing was changed", "see: shortlist COMMAND --help"),
@@ -150,8 +149,3 @@ def report(error: BaseException) -> str:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(masked(text))
     return path
-
-
-def masked(text: str) -> str:
-    """`text` without the passwords of URLs."""
-    return re.sub(r"(\w+://[^\s:/@]*):[^\s/@]+@", r"\1:***@", text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -53,3 +53,6 @@ class Endpoint:
     larger: bool = False  # the body may have ten times the usual size
     quick: bool = False  # never waits: answered without a worker
     scope: Scope = field(kw_only=True)  # what a key must allow; every endpoint says so
+    pii: bool = False  # tells what people did or who they are: about others only with the scope pii:read
+    about: Callable[[Call], Iterable[str | int | None]] | None = None
+    """The people a call names, for keys that belong to one person; None = it is about everybody, which they may not."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from time import perf_counter
 from urllib.parse import unquote
 from uuid import uuid4
@@ -30,10 +30,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
 from shortlist.config import Settings
-from shortlist.errors import ConfigError
+from shortlist.errors import ConfigError, masked
 from shortlist.runtime import Runtime
 from shortlist.serve import wire
+from shortlist.serve.access import Access, is_loopback
+from shortlist.serve.connection import Connection
 from shortlist.serve.endpoint import JSON, MERGE_PATCH, Call, Endpoint
+from shortlist.serve.keys import Key, Keys
 from shortlist.serve.metrics import Metrics
 from shortlist.serve.problems import CODES, Refusal, refusal
 from shortlist.serve.routes import ENDPOINTS
@@ -42,16 +45,19 @@ from shortlist.serve.service import Service
 log = logging.getLogger("shortlist.serve")
 
 WORKERS = 4  # requests worked on at once; arrays are computed outside the interpreter's lock
-WAITING = 256  # requests in the house before new ones are turned away
+WAITING = 256  # requests that have arrived and wait for an answer before new ones are turned away
 BODY_SECONDS = 30  # until a body must have arrived
+SEND_SECONDS = 30  # until the client must have taken a part of an answer
 PORTS = 50  # tried after the wanted one
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
 }
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::[0-9]+)?")
@@ -68,6 +74,7 @@ def serve(
 
     `next_free` takes the next free port when the wanted one is taken; otherwise that is an OSError (EADDRINUSE).
     """
+    guard(settings)
     with (
         listen(settings.serve.host, settings.serve.port if port is None else port, next_free=next_free) as listening,
         Runtime.open(settings) as runtime,
@@ -82,6 +89,7 @@ def server(app: ASGIApp) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         lifespan="on",
+        http=Connection,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -91,14 +99,20 @@ def server(app: ASGIApp) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
+def guard(settings: Settings) -> None:
+    """ConfigError when others on the network could come in without a key."""
+    now = datetime.now(UTC)
+    if is_loopback(settings.serve.host) or any(key.state(now) == "valid" for key in Keys(settings.keys_path).all()):
+        return
+    raise ConfigError(
+        f"{settings.serve.host!r} would let others on the network in, and there is no key that they could show",
+        where="serve.host",
+        hint='make one: shortlist keys create --name NAME --scope read; or use host = "127.0.0.1"',
+    )
+
+
 def listen(host: str, port: int, *, next_free: bool = False) -> socket.socket:
-    """A socket that accepts connections at a loopback address; port 0 is any free one."""
-    if not _is_loopback(host):
-        raise ConfigError(
-            f"{host!r} would let others on the network in, and nobody has to show a key yet",
-            where="serve.host",
-            hint='use "127.0.0.1"; to reach it from elsewhere, put a proxy that asks for a password before it',
-        )
+    """A socket that accepts connections at an address; port 0 is any free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     last = min(port + PORTS, 65_535) if next_free and port else port
     for each in range(port, last + 1):
@@ -124,6 +138,7 @@ def address(listening: socket.socket) -> str:
 def application(service: Service, *, poll: float = 1.0, ids: Callable[[], str] = lambda: uuid4().hex) -> Starlette:
     """The ASGI application. `poll` is how often, in seconds, a newly published release is looked for."""
     workers = ThreadPoolExecutor(WORKERS, "shortlist-worker")
+    access = Access(service.runtime.settings, service.runtime.clock)
 
     async def watch() -> None:
         loop = asyncio.get_running_loop()
@@ -148,14 +163,13 @@ def application(service: Service, *, poll: float = 1.0, ids: Callable[[], str] =
             watching.cancel()
             workers.shutdown()
 
+    door = _Door(service, access, workers)
     paths: dict[str, dict[str, Endpoint]] = {}
     for endpoint in ENDPOINTS:
         paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
     app = Starlette(
-        routes=[
-            Route(path, _handler(service, workers, methods), methods=[*methods]) for path, methods in paths.items()
-        ],
-        middleware=[Middleware(Frame, metrics=service.metrics, ids=ids)],
+        routes=[Route(path, door.handler(methods), methods=[*methods]) for path, methods in paths.items()],
+        middleware=[Middleware(Frame, metrics=service.metrics, ids=ids, anyone=not access.required)],
         exception_handlers={HTTPException: _unrouted},
         lifespan=lifespan,
     )
@@ -164,11 +178,14 @@ def application(service: Service, *, poll: float = 1.0, ids: Callable[[], str] =
 
 
 class Frame:
-    """Around every request: its id, the name it was sent to, its time, and the headers of every answer."""
+    """Around every request: its id, the name it was sent to, its time, and the headers of every answer.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, ids: Callable[[], str]) -> None:
-        self.app, self.metrics, self.ids = app, metrics, ids
-        self.active = 0
+    Unless `anyone` may ask without a key, it does not matter by which name: a page that a browser was led to under a
+    foreign name has no key to show.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, ids: Callable[[], str], *, anyone: bool = True) -> None:
+        self.app, self.metrics, self.ids, self.anyone = app, metrics, ids, anyone
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -190,55 +207,94 @@ class Frame:
                 for name, value in HEADERS.items():
                     own[name] = value
                 message["headers"] = own.raw
-            await send(message)
+            async with asyncio.timeout(SEND_SECONDS):
+                await send(message)
 
-        self.active += 1
         self.metrics.active.inc()
         try:
             if refused := self._refused(headers):
                 await _problem(refused, scope)(scope, receive, answer)
             else:
                 await self.app(scope, receive, answer)
+        except TimeoutError:
+            log.info("request %s: the client took no more of its answer", request_id)
         finally:
-            self.active -= 1
             self.metrics.active.dec()
             method = scope["method"] if scope["label"] != "unknown" else "any"
             self.metrics.requests.labels(method, scope["label"], str(status)).observe(perf_counter() - start)
 
     def _refused(self, headers: Headers) -> Refusal | None:
         host = _HOST.fullmatch(headers.get("host", ""))
-        if host is None or not _is_loopback(host["name"].strip("[]")):
+        if host is None or (self.anyone and not is_loopback(host["name"].strip("[]"))):
             return Refusal(
                 "permission_denied",
                 f"this server does not go by the name {headers.get('host', '')[:100]!r}",
-                hint="ask through its loopback address",
+                hint='ask through its loopback address, or set [serve] keys = "required"',
             )
-        if self.active > WAITING:
-            return Refusal("overloaded", f"{WAITING} requests are being answered already")
         return None
 
 
-def _handler(
-    service: Service, workers: ThreadPoolExecutor, methods: Mapping[str, Endpoint]
-) -> Callable[[Request], Awaitable[Response]]:
-    max_body = service.runtime.settings.serve.max_body
+@dataclass
+class _Door:
+    """From requests to answers: who may, how much, how long, and who has to come again."""
 
-    async def handle(request: Request) -> Response:
-        endpoint = methods.get(request.method) or methods["GET"]  # HEAD is a GET whose body stays here
-        request.scope["label"] = endpoint.path
+    service: Service
+    access: Access
+    workers: ThreadPoolExecutor
+    waiting: int = 0
+
+    def handler(self, methods: Mapping[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
+        """What answers requests to one path."""
+
+        async def handle(request: Request) -> Response:
+            endpoint = methods.get(request.method) or methods["GET"]  # HEAD is a GET whose body stays here
+            request.scope["label"] = endpoint.path
+            try:
+                return await self._answered(endpoint, request)
+            except Exception as error:
+                refused = refusal(error)
+                if refused.code == "internal":
+                    log.error("request %s failed", request.scope["request_id"], exc_info=error)
+                return _problem(refused, request.scope)
+
+        return handle
+
+    async def _answered(self, endpoint: Endpoint, request: Request) -> Response:
+        settings = self.service.runtime.settings.serve
+        key = self.access.admit(endpoint, request.headers, request.client.host if request.client else "")
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise Refusal("malformed_body", "the body is compressed", hint="send it as it is, without Content-Encoding")
+        body = await _body(request, settings.max_body * (10 if endpoint.larger else 1)) if endpoint.body else b""
+        asked = _Asked(endpoint, request, key, body)
+        if endpoint.quick:
+            return _answer(self.service, self.access, asked, lambda seconds: None)
+        if self.waiting >= WAITING:
+            raise Refusal("overloaded", f"{WAITING} requests are being answered already")
+        # A question is given up when its time is over; what changes something is finished, and tells how it ended.
+        seconds = settings.timeout_ms / 1000 if endpoint.scope in ("public", "read") else None
+        self.waiting += 1
         try:
-            body = await _body(request, max_body * (10 if endpoint.larger else 1)) if endpoint.body else b""
-            asked = _Asked(endpoint, request, body)
-            if endpoint.quick:
-                return _answer(service, asked)
-            return await asyncio.get_running_loop().run_in_executor(workers, _answer, service, asked)
-        except Exception as error:
-            refused = refusal(error)
-            if refused.code == "internal":
-                log.error("request %s failed", request.scope["request_id"], exc_info=error)
-            return _problem(refused, request.scope)
+            return await self._worked(asked, seconds)
+        except TimeoutError:
+            raise Refusal("deadline_exceeded", "no answer was ready in time") from None
+        finally:
+            self.waiting -= 1
 
-    return handle
+    async def _worked(self, asked: _Asked, seconds: float | None) -> Response:
+        """The answer of a worker. TimeoutError after `seconds`, or earlier when the request says so; a worker that has
+        not begun by then never begins."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        async with asyncio.timeout(seconds) as limit:
+
+            def reschedule(allowed: float) -> None:
+                with suppress(RuntimeError):  # too late: it is over already
+                    limit.reschedule(start + allowed)
+
+            def hurry(allowed: float) -> None:
+                loop.call_soon_threadsafe(reschedule, allowed)
+
+            return await loop.run_in_executor(self.workers, _answer, self.service, self.access, asked, hurry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +303,7 @@ class _Asked:
 
     endpoint: Endpoint
     request: Request
+    key: Key | None
     body: bytes
 
     def read(self) -> Call:
@@ -266,9 +323,14 @@ class _Asked:
         return Call(request.scope["request_id"], id, asked, body, request.headers)
 
 
-def _answer(service: Service, asked: _Asked) -> Response:
-    """Everything between the bytes of a body and the bytes of an answer."""
-    status, said, *headers = asked.endpoint.run(service, asked.read())
+def _answer(service: Service, access: Access, asked: _Asked, hurry: Callable[[float], None]) -> Response:
+    """Everything between the bytes of a body and the bytes of an answer. `hurry` is told how many seconds the request
+    itself allows."""
+    call = asked.read()
+    access.permit(asked.key, asked.endpoint, call)
+    if allowed := getattr(call.body, "deadline_ms", None):
+        hurry(allowed / 1000)
+    status, said, *headers = asked.endpoint.run(service, call)
     if isinstance(said, Response):
         return said
     if isinstance(said, Struct):
@@ -313,15 +375,8 @@ async def _unrouted(request: Request, error: Exception) -> Response:
 
 
 def _problem(refused: Refusal, scope: Scope) -> Response:
-    body = msgspec.json.encode(refused.problem(scope["path"], scope["request_id"]))
-    headers = {"Retry-After": str(refused.after)} if CODES[refused.code].retryable else None
+    body = masked(msgspec.json.encode(refused.problem(scope["path"], scope["request_id"])).decode())
+    headers = {"Retry-After": str(refused.after)} if CODES[refused.code].retryable else {}
+    if refused.code == "unauthenticated":
+        headers["WWW-Authenticate"] = 'Bearer realm="shortlist"'
     return Response(body, refused.status, headers, "application/problem+json")
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
 import pytest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from shortlist.serve.http import WAITING, Frame
+from shortlist.serve.http import Frame
 from shortlist.serve.metrics import Metrics
 
 
@@ -52,20 +51,17 @@ def test_other_names_are_not(host: bytes) -> None:
     assert ask(Frame(plain, Metrics(), lambda: "r"), host)["status"] == 403
 
 
-def test_too_many_at_once_are_turned_away() -> None:
-    frame = Frame(plain, Metrics(), lambda: "r")
-    frame.active = WAITING
-    answer = ask(frame)
-    assert (answer["status"], answer["headers"][b"retry-after"]) == (503, b"1")
-    assert msgspec.json.decode(answer["body"])["code"] == "overloaded"
-    frame.active = WAITING - 1
-    assert ask(frame)["status"] == 200
+def test_where_a_key_is_needed_any_name_will_do() -> None:
+    frame = Frame(plain, Metrics(), lambda: "r", anyone=False)
+    assert ask(frame, b"shop.example:8000")["status"] == 200
+    assert ask(frame, b"shop.example@evil/")["status"] == 200
+    assert ask(frame, b"")["status"] == 403
 
 
 def test_a_failure_is_counted_and_frees_its_place() -> None:
     frame = Frame(broken, Metrics(), lambda: "r")
     with pytest.raises(RuntimeError, match="a bug"):
         ask(frame)
-    assert frame.active == 0
+    assert frame.metrics.registry.get_sample_value("http_server_active_requests") == 0
     labels = {"method": "any", "route": "unknown", "status": "500"}
     assert frame.metrics.registry.get_sample_value("http_server_request_duration_seconds_count", labels) == 1

@@ -1,0 +1,50 @@
+"""One TCP connection: uvicorn's own, and no patience for heads of requests that are endless or never end."""
+
+from __future__ import annotations
+
+from asyncio import TimerHandle, Transport
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS = 10  # until the line and the headers of a request must have arrived
+HEAD_BYTES = 65_536  # that they may have
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn bounds neither the size of a head nor the time it takes; this one closes the connection."""
+
+    _timer: TimerHandle | None = None
+    _size = 0
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._begin()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._begin()
+
+    def on_headers_complete(self) -> None:
+        self._end()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._timer is not None:
+            self._size += len(data)
+            if self._size > HEAD_BYTES:
+                self.transport.close()
+
+    def _begin(self) -> None:
+        self._end()
+        self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _end(self) -> None:
+        self._size = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
