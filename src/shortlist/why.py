@@ -1,0 +1,372 @@
+"""Why an item is on a page, or where it was lost: the one pipeline run again, with a witness beside its stages.
+
+The item that is asked about passes every filter of this run, so that of a filtered item, too, is known where it would
+stand. Nothing here is on the path of an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from shortlist import ops
+from shortlist.pipeline import Pipeline, Trace
+from shortlist.protocols import Accountable, Additive, Explainer, Filter, Reasoned, Reranker, Scorer, Source
+from shortlist.rank.fuse import ReciprocalRank
+from shortlist.rerank.chain import Chain
+from shortlist.rerank.topn import TopN
+from shortlist.types import Candidates, Mask, Positions, Queries, Reason, empty_items
+
+LIKINGS = 100  # items of a history that are left out in turn, the newest
+NOISE = 1e-5  # of a score: less than this is rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A rule that keeps the item from this person: of the request, of a filter, of a late filter."""
+
+    stage: str  # request | filter | late
+    name: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one source says of the item."""
+
+    name: str
+    k: int  # rows it was asked for
+    rank: int  # among all that it could propose, 1 = best; 0 = it cannot propose the item
+    score: float  # NaN = no opinion
+    least: float  # of the last row that it proposed; NaN = none
+    because: int  # the item of the history that spoke most, -1 = none
+    parts: tuple[tuple[int, float], ...]  # history items and how far the score falls without each, greatest first
+    error: str = ""  # what went wrong when it was asked
+
+    @property
+    def proposed(self) -> bool:
+        return 0 < self.rank <= self.k
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Where the scorer put the item among the candidates."""
+
+    place: int  # by score, from 1
+    of: int
+    score: float
+    parts: tuple[tuple[str, float, float], ...]  # name, value, weight: the products add up to the score
+    last: float  # score of the last row that was shown
+    enough: int  # places that a page needs for the item to be on it; 0 = it is on no page
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What one rule of the reranker did to the item. Places count from 1; 0 = not on the page."""
+
+    name: str
+    before: int
+    after: int
+    without: int  # on the finished page, had this rule not been there
+    never: bool  # the rule leaves it out of a page of any length
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Everything that happened to one item in one answer."""
+
+    place: int  # on the page of this run, from 1; 0 = not on it
+    places: int  # that the page has
+    fallback: bool  # on the page, but not from the funnel
+    refused: tuple[Refused, ...]  # when there are any it is not shown, and all else says what would be without them
+    proposals: tuple[Proposal, ...]
+    ranked: Ranked | None  # None = no candidate
+    moved: tuple[Moved, ...]
+    slate: Candidates  # the page of this run
+    trace: Trace
+
+    @property
+    def shown(self) -> bool:
+        return bool(self.place) and not self.refused
+
+    @property
+    def lost(self) -> Refused | None:
+        """The first stage and rule that cost the item its place; None = it is shown."""
+        if self.refused or self.place:
+            return self.refused[0] if self.refused else None
+        if self.ranked is None:
+            return self._unproposed()
+        for move in self.moved:
+            if move.never or (move.before <= self.places and not move.after):
+                return Refused("rerank", move.name, move.reason or Reason("moved down by {rule}", {"rule": move.name}))
+        facts = {name: getattr(self.ranked, name) for name in ("place", "of", "score", "last", "enough")}
+        text = "place {place} of {of} with a score of {score}; the last of {places} shown has {last}"
+        return Refused("rank", "", Reason(text, {**facts, "places": self.places}))
+
+    def _unproposed(self) -> Refused:
+        near = [each for each in self.proposals if each.rank]
+        if not near:
+            return Refused("recall", "", Reason("no source can propose it"))
+        best = min(near, key=lambda each: each.rank / each.k)
+        text = "no source proposed it; the nearest was {source}, asked for {k}, which has it at rank {rank}"
+        return Refused("recall", best.name, Reason(text, {"source": best.name, "rank": best.rank, "k": best.k}))
+
+
+def explain(
+    pipeline: Pipeline,
+    queries: Queries,
+    item: int,
+    k: int,
+    *,
+    items: int,
+    effort: float = 1.0,
+    condition: Reasoned | None = None,
+    likings: int = 3,
+) -> Account:
+    """What `pipeline` does with catalog row `item` when it answers `queries`, which is one query, with k places.
+
+    `items` is the size of the catalog; `condition` says why `queries.allowed` may not hold the item; `likings` is how
+    many parts of the history are named for each source. Raises what `Pipeline.recommend` raises.
+    """
+    witness = _Witness(pipeline.reranker or TopN())
+    open_ = replace(
+        pipeline,
+        filters={name: _Lifted(each, item) for name, each in pipeline.filters.items()},
+        late_filters={"": witness, **{name: _Lifted(each, item) for name, each in pipeline.late_filters.items()}},
+        reranker=witness,
+    )
+    slate, trace = open_.recommend(_permitting(queries, item), k, effort=effort)
+    broken = {(step.stage, step.name): step.error for step in trace.errors}
+    working = _without(pipeline, {name for _, name in broken})
+    row = witness.row(item)
+    asked = Candidates(np.zeros(1, np.int32), np.array([item], np.int32)) if row is None else witness.scored.take(row)
+    refused = (*_requested(queries, asked, condition), *refusals(working, queries, asked, late=row is not None)[0])
+    sources = {name: (recall.source, max(1, int(recall.k * effort))) for name, recall in pipeline.sources.items()}
+    if trace.filled and pipeline.fallback is not None:
+        sources["fallback"] = (pipeline.fallback, 2 * k)
+    proposals = [
+        _proposal(name, source, witness.queries, item, asked_for, items, likings, broken.get(("recall", name), ""))
+        for name, (source, asked_for) in sources.items()
+    ]
+    on_page = np.flatnonzero(slate.item == item)
+    ranked: Ranked | None = None
+    moved: tuple[Moved, ...] = ()
+    if row is not None:
+        plain = any(stage == "rerank" for stage, _ in broken)
+        rules: tuple[Reranker, ...] = (TopN(),) if plain else _rules(witness.reranker)
+        scorer = None if any(stage == "rank" for stage, _ in broken) else pipeline.scorer
+        ranked = _ranked(scorer or ReciprocalRank(), witness, item, rules, slate)
+        moved = tuple(_moves(witness, item, rules, k))
+    return Account(
+        int(on_page[0]) + 1 if len(on_page) else 0,
+        k,
+        bool(len(on_page) and slate.columns["fallback"][on_page[0]]),
+        refused,
+        tuple(proposals),
+        ranked,
+        moved,
+        slate,
+        trace,
+    )
+
+
+def refusals(pipeline: Pipeline, queries: Queries, found: Candidates, *, late: bool) -> list[list[Refused]]:
+    """For each row of `found` (N,) the filters that take it out, in their order. `queries` is one query.
+
+    `late` says whether `found` has the feature columns that late filters look at; without them, what those say
+    beforehand is all that counts.
+    """
+    told: list[list[Refused]] = [[] for _ in range(len(found))]
+    free = replace(queries, exclude=empty_items(1), allowed=np.empty(0, np.bool_))
+    both = (("filter", pipeline.filters), ("late", pipeline.late_filters))
+    for stage, name, each in ((stage, name, each) for stage, filters in both for name, each in filters.items()):
+        narrowed = each.narrow(free)
+        kept = ops.permitted(found.query, found.item, narrowed.exclude, narrowed.allowed)
+        if stage == "filter" or late:
+            kept &= each.keep(queries, found)
+        out = np.flatnonzero(~kept)
+        for row, reason in zip(out.tolist(), _reasons(each, name, queries, found.take(out)), strict=True):
+            told[row].append(Refused(stage, name, reason))
+    return told
+
+
+@dataclass
+class _Witness:
+    """Stands among the late filters and in the place of the reranker, changes nothing, and remembers what it saw."""
+
+    reranker: Reranker
+    queries: Queries = field(default_factory=lambda: Queries.of([-1]))  # narrowed
+    scored: Candidates = field(default_factory=Candidates.empty)  # what the scorer saw, and its scores
+    found: Candidates = field(default_factory=Candidates.empty)  # what the reranker saw
+
+    def narrow(self, queries: Queries) -> Queries:
+        return queries
+
+    def keep(self, queries: Queries, found: Candidates) -> Mask:
+        self.scored = found
+        return np.ones(len(found), np.bool_)
+
+    def order(self, queries: Queries, found: Candidates, k: int) -> Positions:
+        self.queries, self.found = queries, found
+        return self.reranker.order(queries, found, k)
+
+    def row(self, item: int) -> Positions | None:
+        """The position of `item` among what was scored, None when it was no candidate."""
+        row = np.flatnonzero(self.scored.item == item)
+        return row if len(row) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Lifted:
+    """A filter that lets one item through."""
+
+    filter: Filter
+    item: int
+
+    def narrow(self, queries: Queries) -> Queries:
+        return _permitting(self.filter.narrow(queries), self.item)
+
+    def keep(self, queries: Queries, found: Candidates) -> Mask:
+        kept: Mask = self.filter.keep(queries, found) | (found.item == self.item)
+        return kept
+
+
+def _without(pipeline: Pipeline, broken: set[str]) -> Pipeline:
+    """The pipeline less the filters that could not be applied, which it has counted and passed over."""
+    if not broken:
+        return pipeline
+    return replace(
+        pipeline,
+        filters={name: each for name, each in pipeline.filters.items() if name not in broken},
+        late_filters={name: each for name, each in pipeline.late_filters.items() if name not in broken},
+    )
+
+
+def _permitting(queries: Queries, item: int) -> Queries:
+    allowed = queries.allowed
+    if item < len(allowed) and not allowed[item]:
+        allowed = allowed.copy()
+        allowed[item] = True
+    return replace(queries, exclude=queries.exclude.where(queries.exclude["item"] != item), allowed=allowed)
+
+
+def _requested(queries: Queries, asked: Candidates, condition: Reasoned | None) -> list[Refused]:
+    """What the request itself keeps out."""
+    item, told = asked.item[0], []
+    if item in queries.context["item"]:
+        told.append(Refused("request", "context", Reason("in view already")))
+    elif item in queries.exclude["item"]:
+        told.append(Refused("request", "exclude", Reason("the request leaves it out")))
+    if item < len(queries.allowed) and not queries.allowed[item]:
+        reason = condition.reasons(queries, asked)[0] if condition else Reason("the request does not allow it")
+        told.append(Refused("request", "filter", reason))
+    return told
+
+
+def _reasons(filter: Filter, name: str, queries: Queries, found: Candidates) -> Sequence[Reason]:
+    if isinstance(filter, Reasoned):
+        return filter.reasons(queries, found)
+    return [Reason("taken out by {filter}", {"filter": name})] * len(found)
+
+
+def _proposal(
+    name: str, source: Source, queries: Queries, item: int, k: int, items: int, likings: int, error: str
+) -> Proposal:
+    if error:
+        return Proposal(name, k, 0, np.nan, np.nan, -1, (), error)
+    found = source.recall(queries, max(items, k))  # all that it could propose
+    score, at = found.columns["score"], np.flatnonzero(found.item == item)
+    least = float(score[min(k, len(found)) - 1]) if len(found) else np.nan
+    asked = Candidates(np.zeros(1, np.int32), np.array([item], np.int32))
+    scorer = source if isinstance(source, Scorer) and callable(source.score) else None  # a field makes no scorer
+    opinion = float(score[at[0]]) if len(at) else np.nan
+    if scorer is not None and not len(at):
+        opinion = float(scorer.score(queries, asked)[0])
+    because = -1
+    if isinstance(source, Explainer) and not np.isnan(opinion):
+        because = int(source.because(queries, asked)[0])
+    parts = () if scorer is None or np.isnan(opinion) else _spoken(scorer, queries, item, likings)
+    return Proposal(name, k, int(at[0]) + 1 if len(at) else 0, opinion, least, because, parts)
+
+
+def _spoken(source: Scorer, queries: Queries, item: int, count: int) -> tuple[tuple[int, float], ...]:
+    """The `count` items of the history without which the score falls furthest, and how far."""
+    history = queries.history
+    liked = history["item"][history["weight"] > 0][::-1]
+    liked = liked[np.sort(np.unique(liked, return_index=True)[1])][:LIKINGS]  # newest first
+    if not count or not len(liked):
+        return ()
+    asked = queries.take(np.zeros(len(liked) + 1, np.intp))
+    lists = asked.history
+    silent = lists["item"] == np.append(np.int32(-1), liked)[lists.owner]  # the first list says everything
+    weight = np.where(silent, np.float32(0), lists["weight"])
+    asked = replace(asked, history=replace(lists, columns={**lists.columns, "weight": weight}))
+    rows = Candidates(np.arange(len(asked), dtype=np.int32), np.full(len(asked), item, np.int32))
+    score = np.nan_to_num(source.score(asked, rows))
+    fall = score[0] - score[1:]
+    best = np.argsort(-fall, kind="stable")[:count]
+    return tuple((int(liked[at]), float(fall[at])) for at in best if fall[at] > NOISE * abs(score[0]))
+
+
+def _rules(reranker: Reranker) -> tuple[Reranker, ...]:
+    return reranker.steps if isinstance(reranker, Chain) else (reranker,)
+
+
+def _together(rules: tuple[Reranker, ...]) -> Reranker:
+    return Chain(rules) if rules else TopN()
+
+
+def _ranked(scorer: Scorer, witness: _Witness, item: int, rules: tuple[Reranker, ...], slate: Candidates) -> Ranked:
+    found, queries = witness.found, witness.queries
+    row, whole = int(np.flatnonzero(found.item == item)[0]), _together(rules)
+    score = found.columns["score"]
+    shown = slate.columns["score"][~slate.columns["fallback"]]
+    parts: tuple[tuple[str, float, float], ...] = ()
+    if isinstance(scorer, Additive):
+        said, at = scorer.parts(queries, witness.scored), witness.row(item)
+        parts = tuple((each.name, float(each.value[at][0]), float(each.weight[at][0])) for each in said)
+    enough = _least(lambda places: bool(np.any(whole.order(queries, found, places) == row)), len(found))
+    last = float(shown[-1]) if len(shown) else np.nan
+    return Ranked(_place(found, row), len(found), float(score[row]), parts, last, enough)
+
+
+def _moves(witness: _Witness, item: int, rules: tuple[Reranker, ...], k: int) -> list[Moved]:
+    queries, found = witness.queries, witness.found
+    row = int(np.flatnonzero(found.item == item)[0])
+    told = []
+    for at, (rule, given) in enumerate(Chain(rules).walk(queries, found, k)):
+        left = _together(rules[:at] + rules[at + 1 :])
+        told.append(
+            Moved(
+                type(rule).__name__.removesuffix("Model"),
+                _place(given, row),
+                _where(rule.order(queries, given, k), row),
+                _where(left.order(queries, found, k), row),
+                not _where(rule.order(queries, given, len(given)), row),
+                rule.moved(queries, given, k, row) if isinstance(rule, Accountable) else None,
+            )
+        )
+    return told
+
+
+def _place(found: Candidates, row: int) -> int:
+    return _where(ops.topk(found.query, found.columns["score"], len(found), 1), row)
+
+
+def _where(order: Positions, row: int) -> int:
+    at = np.flatnonzero(order == row)
+    return int(at[0]) + 1 if len(at) else 0
+
+
+def _least(true: Callable[[int], bool], most: int) -> int:
+    """The least number in 1 .. most for which `true` begins to hold; 0 when it does not hold for `most`."""
+    if not true(most):
+        return 0
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if true(middle) else (middle, high)
+    return high
