@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from shortlist import ops
-from shortlist.derived import Derived, all_rows, kind_of
+from shortlist.derived import Derived, all_rows
 from shortlist.filters.expression import Expression, parse
 from shortlist.protocols import Catalog
 from shortlist.types import Candidates, Mask, Queries, Reason
@@ -50,9 +50,5 @@ class Attribute:
         return Derived(self.catalog, self._evaluate)
 
     def _evaluate(self) -> Mask:
-        rows, known = all_rows(self.catalog), self.catalog.names("item")
-        if not len(rows):
-            return np.empty(0, np.bool_)
-        columns = self.catalog.read("item", rows, [name for name in self.expression.names if name in known])
-        self.expression.check({name: kind_of(columns[name]) if name in columns else "" for name in known})
-        return self.expression.mask(columns)
+        rows = all_rows(self.catalog)
+        return self.expression.over(self.catalog, "item", rows) if len(rows) else np.empty(0, np.bool_)

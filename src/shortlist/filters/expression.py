@@ -27,7 +27,8 @@ import numpy as np
 
 from shortlist.derived import kind_of
 from shortlist.errors import ConfigError
-from shortlist.types import Column, Columns, Mask
+from shortlist.protocols import Catalog
+from shortlist.types import Column, Columns, Mask, Rows
 
 MAX_LENGTH, MAX_DEPTH, MAX_NODES = 2_000, 50, 500
 
@@ -131,6 +132,13 @@ class Expression:
                 hint = f"columns: {', '.join(sorted(types)) or 'none'}"
                 _fail(self.text, name.at, f"there is no column {name.text!r}{guess}", hint)
         _Check(self.text, types).condition(self.root)
+
+    def over(self, catalog: Catalog, entity: str, rows: Rows) -> Mask:
+        """(R,) the rows of `entity` for which it holds; ConfigError when it does not fit their columns."""
+        known = catalog.names(entity)
+        columns = catalog.read(entity, rows, [name for name in self.names if name in known])
+        self.check({name: kind_of(columns[name]) if name in columns else "" for name in known})
+        return self.mask(columns)
 
     def mask(self, columns: Columns) -> Mask:
         """(R,) true for rows of `columns` that fulfil it; `columns` hold what `check` was told."""

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from shortlist.serve.endpoint import Endpoint
 
 Schema = dict[str, Any]
+HEADERS = {
+    "If-Match": "only when its version is one of these entity tags; * = only when it is there",
+    "If-None-Match": "not when its version is one of these entity tags; * = not when it is there",
+    "Last-Event-ID": "go on after the event with this id",
+    "Idempotency-Key": "a name for this request, new for each: the same again within 24 hours gets the same answer",
+}
 
 
 def document(endpoints: Iterable[Endpoint]) -> Schema:
@@ -51,21 +57,27 @@ def _operation(endpoint: Endpoint, asked: dict[str, Schema]) -> Schema:
         {"name": name, "in": "query", "required": name in query["required"], "schema": schema}
         for name, schema in query["properties"].items()
     ]
-    if "{id}" in endpoint.path:
+    for header in (*endpoint.headers, *(("Idempotency-Key",) if endpoint.once else ())):
+        parameters.append(
+            {"name": header, "in": "header", "description": HEADERS[header], "schema": {"type": "string"}}
+        )
+    for name in re.findall(r"{(\w+)}", endpoint.path):
         described = "opaque text of 1 to 256 bytes, percent-encoded"
         parameters.insert(
-            0, {"name": "id", "in": "path", "required": True, "description": described, "schema": {"type": "string"}}
+            0, {"name": name, "in": "path", "required": True, "description": described, "schema": {"type": "string"}}
         )
     media = endpoint.media.partition(";")[0]
     shape = {"type": "object" if media == "application/json" else "string"}
     content = {"schema": _reference(endpoint.answer) if endpoint.answer else shape}
-    answer = {"description": endpoint.summary, "content": {media: content}}
+    empty = {"description": endpoint.summary}
+    answer = {**empty, "content": {media: content}}
+    answers = {str(status): empty if status in (204, 304) else answer for status in endpoint.status}
     problem = {"description": "a problem", "content": {"application/problem+json": {"schema": _reference(Problem)}}}
     operation: Schema = {
         "operationId": re.sub(r"\W+", "_", f"{endpoint.method.lower()}{endpoint.path}").strip("_"),
         "summary": endpoint.summary,
         "parameters": parameters,
-        "responses": {**{str(status): answer for status in endpoint.status}, "default": problem},
+        "responses": {**answers, "default": problem},
     }
     if endpoint.body:
         body: Schema = {"schema": _reference(endpoint.body)}

@@ -35,7 +35,7 @@ CODES: Mapping[str, Code] = {
         "send Authorization: Bearer KEY; make one with: shortlist keys create --name NAME",
     ),
     "permission_denied": Code(403, "Not allowed", False, "use a key with the scope that is named"),
-    "not_found": Code(404, "No such thing", False, "look at /docs for the addresses, at /v1/users for people"),
+    "not_found": Code(404, "No such thing", False, "look at /docs for the addresses, at /v1/people for people"),
     "method_not_allowed": Code(405, "Not this method", False, "use one of the methods of the header Allow, see /docs"),
     "conflict": Code(409, "Somebody else holds it", True, "try again when the other process has finished"),
     "version_mismatch": Code(412, "It has changed meanwhile", False, "read it again and send its new ETag in If-Match"),

@@ -9,7 +9,7 @@ from importlib.resources import files
 import msgspec
 from msgspec import Struct
 
-from shortlist.serve import wire
+from shortlist.serve import entities, wire
 from shortlist.serve.endpoint import HTML, SCRIPT, STYLE, Call, Endpoint
 from shortlist.serve.openapi import document
 from shortlist.serve.problems import Refusal
@@ -38,14 +38,6 @@ def _batch(service: Service, call: Call) -> tuple[int, Struct]:
     return 200, wire.BatchAnswer(call.request_id, results)
 
 
-def _put(entity: str) -> Callable[[Service, Call], tuple[int, Struct]]:
-    def run(service: Service, call: Call) -> tuple[int, Struct]:
-        stored = service.put(entity, call.id, call.body.fields)
-        return 201 if stored.created else 200, stored
-
-    return run
-
-
 def _static(name: str) -> Callable[[Service, Call], tuple[int, bytes]]:
     return lambda service, call: (200, _file(name))
 
@@ -60,6 +52,7 @@ def _openapi(service: Service, call: Call) -> tuple[int, bytes]:
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
+    *entities.ENDPOINTS,
     Endpoint(
         "POST",
         "/v1/recommend",
@@ -103,44 +96,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET",
-        "/v1/items/{id}",
-        "The facts of an item",
-        lambda service, call: (200, service.entity("item", call.id)),
-        wire.Entity,
-        scope="read",
-    ),
-    Endpoint(
-        "PUT",
-        "/v1/items/{id}",
-        "Make an item or replace its facts; it can be recommended at once",
-        _put("item"),
-        wire.Stored,
-        wire.PutRequest,
-        status=(200, 201),
-        example={"fields": {"title": "Harbour Lights", "genres": ["Drama"], "year": 2024}},
-        scope="write",
-    ),
-    Endpoint(
-        "GET",
-        "/v1/users/{id}",
-        "The facts of a user",
-        lambda service, call: (200, service.entity("user", call.id)),
-        wire.Entity,
-        scope="read",
-    ),
-    Endpoint(
-        "PUT",
-        "/v1/users/{id}",
-        "Make a user or replace their facts",
-        _put("user"),
-        wire.Stored,
-        wire.PutRequest,
-        status=(200, 201),
-        example={"fields": {"age": 34}},
-        scope="write",
-    ),
-    Endpoint(
-        "GET",
         "/v1/users/{id}/history",
         "What a user did last, newest first",
         lambda service, call: (200, service.history(call.id, call.query.limit)),
@@ -150,11 +105,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET",
-        "/v1/users",
+        "/v1/people",
         "People worth looking at: from the longest history to the shortest",
         lambda service, call: (200, service.people(call.query.limit)),
         wire.People,
-        query=wire.UsersQuery,
+        query=wire.PeopleQuery,
         scope="read",
     ),
     Endpoint(

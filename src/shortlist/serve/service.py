@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from shortlist.errors import ConfigError
 from shortlist.pipeline import FilterFailed
 from shortlist.runtime import Reply, Runtime
 from shortlist.serve import wire
+from shortlist.serve.cursors import Cursors
 from shortlist.serve.intake import Intake, kind_code
 from shortlist.serve.metrics import Metrics
 from shortlist.serve.problems import Refusal, refusal
@@ -52,6 +54,8 @@ class Service:
         self.runtime, self.metrics = runtime, metrics
         self.catalog, self.kinds = runtime.catalog, runtime.kinds
         self.intake = Intake(runtime, metrics)
+        self.changing = threading.Lock()  # held from reading facts until their change is stored
+        self.cursors = Cursors(runtime.secret("cursors"))
 
     # lists
 
@@ -225,7 +229,7 @@ class Service:
             if ask.explain == "full":
                 item.scores = {name: score for name in given if math.isfinite(score := given[name][row])}
             if ask.fields:
-                item.fields = _fields({name: facts[name][row] for name in ask.fields})
+                item.fields = wire.fields({name: facts[name][row] for name in ask.fields})
             places.append(item)
         return lists
 
@@ -265,27 +269,7 @@ class Service:
             return [None] * len(items)
         return [str(title) or None for title in self.catalog.read("item", items, [column])[column]]
 
-    # items and users
-
-    def entity(self, entity: str, id: str) -> wire.Entity:
-        row = self._known(entity, id)
-        columns = self.catalog.read(entity, row, self.catalog.names(entity))
-        return wire.Entity(id, _fields({name: column[0] for name, column in columns.items()}))
-
-    def put(self, entity: str, id: str, fields: Mapping[str, wire.Field | None]) -> wire.Stored:
-        """Create or replace: facts that are not given are forgotten. Events that waited for an item take effect."""
-        name = wire.identifier(id, "")
-        if "" in fields:
-            raise Refusal("invalid_argument", "a column without a name", hint="name every field", pointer="/fields/")
-        old = self.catalog.names(entity)
-        created = int(self.catalog.rows(entity, [name])[0]) < 0
-        like = self.catalog.read(entity, np.zeros(1, np.int32), old)
-        values = {**dict.fromkeys(old), **{each: value for each, value in fields.items() if value is not None}}
-        columns = {each: wire.column(value, like.get(each), f"/fields/{each}") for each, value in values.items()}
-        self.catalog.put(entity, self.catalog.rows(entity, [name], create=True), columns)
-        if entity == "item":
-            self.runtime.arrived([name])
-        return wire.Stored(name, created)
+    # people
 
     def history(self, user_id: str, limit: int) -> wire.History:
         """The newest events of a person."""
@@ -349,11 +333,6 @@ class Service:
         if row[0] < 0:
             raise Refusal("not_found", f"there is no {entity} {id!r}", hint=f"make it with PUT /v1/{entity}s/{{id}}")
         return row
-
-
-def _fields(facts: Mapping[str, Any]) -> dict[str, wire.Field]:
-    read = {name: wire.field(value) for name, value in facts.items()}
-    return {name: value for name, value in read.items() if value is not None}
 
 
 def _degradation(reply: Reply, items: Sequence[wire.Item], wanted: int) -> wire.Degradation:

@@ -96,12 +96,6 @@ class EventsRequest(Struct, forbid_unknown_fields=True):
     events: Annotated[list[EventInput], Meta(min_length=1, max_length=1000)]
 
 
-class PutRequest(Struct, forbid_unknown_fields=True):
-    """The facts of an item or a user; those that are not given are forgotten. null = no value."""
-
-    fields: Annotated[dict[str, Field | None], Meta(max_length=200)]
-
-
 class SimilarQuery(Struct, forbid_unknown_fields=True):
     n: Annotated[int, Meta(ge=1, le=200)] | UnsetType = UNSET
     user_id: Annotated[str, Meta(description="leave out what this person has met")] = ""
@@ -109,7 +103,7 @@ class SimilarQuery(Struct, forbid_unknown_fields=True):
     fields: Annotated[str, Meta(description="item columns to send along, separated by commas")] = ""
 
 
-class UsersQuery(Struct, forbid_unknown_fields=True):
+class PeopleQuery(Struct, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=200)] = 12
 
 
@@ -209,18 +203,6 @@ class EventsAnswer(Struct):
 
     request_id: str
     results: list[EventResult]
-
-
-class Entity(Struct):
-    """An item or a user with its facts."""
-
-    id: str
-    fields: dict[str, Field]
-
-
-class Stored(Struct):
-    id: str
-    created: bool
 
 
 class Person(Struct):
@@ -327,6 +309,17 @@ def field(value: Any) -> Field | None:
     if isinstance(value, np.int64):
         return moment(int(value)).isoformat().replace("+00:00", "Z") if value >= 0 else None
     return finite(value)
+
+
+def fields(facts: Mapping[str, Any]) -> dict[str, Field]:
+    """Facts as JSON, without those that have no value."""
+    read = {name: field(value) for name, value in facts.items()}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def escaped(name: str) -> str:
+    """A key as a part of a JSON pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 def column(value: Field | None, like: Column | None, where: str) -> Column:

@@ -27,6 +27,28 @@ class Meta:
         with self._database.write() as sql:
             sql.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
+    def once(self, key: str, value: str) -> str:
+        """What the key holds; `value` if that was nothing. When reading beside a writer, nothing stays nothing."""
+        held = self.get(key)
+        if not held and not self._database.read_only:
+            with self._database.write() as sql:
+                sql.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
+            held = self.get(key)
+        return held or value
+
+    def items(self, prefix: str) -> dict[str, str]:
+        """Everything whose key begins with `prefix`, which ends with a dot; by the rest of the key, sorted."""
+        with self._database.read() as sql:
+            found = sql.execute(
+                "SELECT substr(key, ?), value FROM meta WHERE key > ? AND key < ? ORDER BY key",
+                (len(prefix) + 1, prefix, f"{prefix[:-1]}/"),  # a slash comes right after a dot
+            )
+            return {str(key): str(value) for key, value in found}
+
+    def drop(self, keys: Sequence[str]) -> None:
+        with self._database.write() as sql:
+            sql.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in keys])
+
 
 class Held:
     """Events whose item is not known yet, as the text that came, in order of arrival."""

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shortlist.serve import wire
+from shortlist.serve.entities import PutRequest
 from shortlist.serve.problems import CODES, Refusal, pointer, refusal
-from shortlist.serve.wire import BatchRequest, EventsRequest, PutRequest, RecommendRequest, SimilarQuery
+from shortlist.serve.wire import BatchRequest, EventsRequest, RecommendRequest, SimilarQuery
 
 EVENT = b'{"events": [{"user_id": "u", "item_id": "i", %s}]}'
 

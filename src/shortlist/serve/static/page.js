@@ -141,7 +141,7 @@ async function start() {
     choose($("person").value);
   });
   try {
-    const [about, { users }] = await Promise.all([ask("/v1/info"), ask("/v1/users?limit=8")]);
+    const [about, { users }] = await Promise.all([ask("/v1/info"), ask("/v1/people?limit=8")]);
     info = about;
     info.columns = info.item_columns.includes(info.titles) ? [info.titles] : [];
     $("about").textContent = `${info.items.toLocaleString()} items, ${info.users.toLocaleString()} people; choose one, or be somebody new.`;
