@@ -123,7 +123,9 @@ class Serve:
     host: str = "127.0.0.1"
     port: int = 8000
     max_body: int = 1_000_000  # bytes; ten times that for batches
-    deadline_ms: int = 1000  # a longer answer is cut short by fewer candidates on the next request
+    deadline_ms: int = 1000  # of an answer; from then on it does without what a page can do without
+    static_list: tuple[str, ...] = ()  # ids of items, best first: shown when nothing else can be
+    last_lists_mb: int = 32  # memory for the last good list of each person
     timeout_ms: int = 10_000  # a question that has no answer by then is given up with deadline_exceeded
     keys: Literal["optional", "required"] = "optional"  # off loopback they are required in any case
     keys_path: str = "shortlist-data/keys.json"

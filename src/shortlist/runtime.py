@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import secrets
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import inf
 from time import perf_counter, time_ns
 from types import TracebackType
 from typing import Self
@@ -17,20 +18,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shortlist import release
+from shortlist.budget import Breaker, Effort
 from shortlist.config import Builder, Settings
 from shortlist.data.held import release as release_held
+from shortlist.derived import Derived, all_rows
 from shortlist.errors import ConfigError, NotFound, ReleaseError, StoreError
 from shortlist.filters.attribute import Attribute
-from shortlist.pipeline import Pipeline, Trace
+from shortlist.pipeline import FilterFailed, Pipeline, Recall, Step, Trace
 from shortlist.protocols import Feature, Filter
 from shortlist.recall.fresh import Fresh
 from shortlist.release import Release
+from shortlist.rungs import LEVELS, Ladder, LastLists
 from shortlist.stores import ROLES, Stores, open_stores
 from shortlist.stores.embedded import Embedded
 from shortlist.stream.fold import TRIES, Resumable, Setbacks, catch_up
-from shortlist.types import HISTORY, Candidates, Events, Mask, Queries, Ragged, Rows
+from shortlist.types import HISTORY, Candidates, Columns, Events, Mask, Queries, Ragged, Rows, Scores, empty_history
 
 SNAPSHOT = 200_000  # events folded after which the state is written out
+BATCH = 10  # lists asked together have the time of so many at most
+MISSING = "history.error"  # column of queries whose history could not be read: why
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +49,13 @@ class Reply:
     explained: Trace  # of the explaining, which never degrades an answer
     release: Release
     effort: float
+    rung: NDArray[np.int8]  # (B,) the lowest rung that a place came from, see `rungs.LEVELS`
+    age: Scores  # (B,) seconds since a list of rung 2 was made, else NaN
 
-
-@dataclass
-class Effort:
-    """The share of candidates that sources are asked for: less while answers take too long, slowly more afterwards."""
-
-    budget: float  # seconds that 99 of 100 answers may take
-    share: float = 1.0
-    recent: deque[float] = field(default_factory=deque)
-
-    def record(self, seconds: float) -> None:
-        """Judged every 100 answers, so that each judgement sees only answers given since the last."""
-        self.recent.append(seconds)
-        judged = sorted(self.recent)  # a copy: another thread may judge and clear meanwhile
-        if len(judged) >= 100:
-            slow = judged[98]
-            self.recent.clear()
-            self.share = max(0.25, self.share * 0.7) if slow > self.budget else min(1.0, self.share + 0.05)
+    @property
+    def levels(self) -> list[str]:
+        """The word for each rung."""
+        return [LEVELS[rung] for rung in self.rung.tolist()]
 
 
 class Runtime:
@@ -72,8 +67,13 @@ class Runtime:
         self.settings, self.kinds, self.clock, self.read_only = settings, settings.kinds, clock, read_only
         self.stores, self.catalog = stores, stores.catalog
         self.state: Resumable = stores.state
-        self.held = next((each.held for each in stores.backends.values() if isinstance(each, Embedded)), None)
+        embedded = next((each for each in stores.backends.values() if isinstance(each, Embedded)), None)
+        self.held = embedded.held if embedded else None
+        self.meta = embedded.meta if embedded else None
+        self._present = Derived(self.catalog, self._removed)
         self.effort = Effort(settings.serve.deadline_ms / 1000)
+        self.breaker = Breaker(settings.serve.deadline_ms / 2000)
+        self.ladder = Ladder(self.catalog, settings.serve.static_list, LastLists(settings.serve.last_lists_mb << 20))
         self.refused = ""  # a published version that could not be served, and why
         self._attribute = lru_cache(64)(lambda where: Attribute(self.catalog, where))
         self._fold_lock, self._swap_lock = threading.Lock(), threading.Lock()
@@ -135,25 +135,59 @@ class Runtime:
         left out.
         """
         now = self.clock()
-        history = self.state.lists("user", "recent", user)
+        history, missing = self._recent(user)
         if session is not None and len(session["item"]):
             history = _joined(history, session)
         history = self._weighed(history)
         context = None if context is None else _in_view(context, now)
-        queries = Queries.of(user, history=history, context=context, exclude=exclude, time=now, seed=seed)
+        queries = Queries.of(
+            user, history=history, context=context, exclude=exclude, time=now, seed=seed, columns=missing
+        )
+        if missing:
+            queries = queries.with_exclude(self.ladder.last.met(user))
         queries = queries.with_exclude(Ragged(queries.context.ptr, {"item": queries.context["item"]}))
+        queries = queries.with_allowed(self._present())
         return self._attribute(where).narrow(queries) if where else queries
 
-    def recommend(self, name: str, queries: Queries, k: int | None = None, *, explain: bool = True) -> Reply:
-        """Answer with pipeline `name`: at most k rows a query, by default the pipeline's limit. Raises NotFound,
-        FilterFailed."""
+    def secret(self, name: str) -> bytes:
+        """32 bytes that belong to this installation; to this process where nothing keeps them."""
+        made = secrets.token_bytes(32)
+        return bytes.fromhex(self.meta.once(f"secret.{name}", made.hex())) if self.meta else made
+
+    def recommend(
+        self,
+        name: str,
+        queries: Queries,
+        k: int | None = None,
+        *,
+        explain: bool = True,
+        seconds: float = inf,
+    ) -> Reply:
+        """Answer with pipeline `name`: at most k rows a query, by default the limit of the pipeline. What it cannot
+        do in `seconds` (never more than the deadline of the configuration) is done without: see `rungs`. Raises
+        NotFound, FilterFailed."""
         serving = self.release  # one release for the whole answer, whatever is swapped meanwhile
-        pipeline = _named(serving, name)
+        pipeline, size = _named(serving, name), len(queries)
+        k = k or pipeline.limit
+        patience = min(max(size, 1), BATCH)
         start, effort = perf_counter(), self.effort.share
-        slate, trace = pipeline.recommend(queries, k or pipeline.limit, effort=effort)
-        because, explained = pipeline.because(queries, slate) if explain else ({}, Trace())
-        self.effort.record((perf_counter() - start) / max(1, len(queries)))
-        return Reply(slate, trace, because, explained, serving, effort)
+        until = start + min(seconds, self.settings.serve.deadline_ms / 1000) * patience
+        failed = None
+        try:
+            slate, trace = self._asked(name, pipeline, queries, k, effort, until, patience)
+        except FilterFailed as error:
+            failed, slate = error, Candidates.empty().with_columns({"fallback": np.empty(0, np.bool_)})
+            trace = Trace([Step("filter", "", perf_counter() - start, size, 0, f"FilterFailed: {error}")])
+        if MISSING in queries.columns:
+            trace.steps.insert(0, Step("question", "history", 0.0, size, 0, str(queries.columns[MISSING][0])))
+        slate, age = self.ladder.complete(name, pipeline, queries, slate, trace, k, failed)
+        rung = np.full(size, bool(trace.errors) or effort < 1, np.int8)
+        np.maximum.at(rung, slate.query, slate.columns["rung"])
+        if not trace.errors:
+            self.ladder.remember(name, queries, slate)
+        because, explained = pipeline.because(queries, slate) if explain and perf_counter() < until else ({}, Trace())
+        self.effort.record((perf_counter() - start) / max(1, size))
+        return Reply(slate, trace, because, explained, serving, effort, rung, age)
 
     def ingest(self, events: Events) -> Mask:
         """(E,) true = new. Durable before anything else, and part of the next answer when it returns."""
@@ -173,6 +207,7 @@ class Runtime:
         """Serve the published release if it is another one; true when swapped. One that cannot be loaded or fails its
         warm-up is remembered in `refused`, and what was served before stays."""
         with self._swap_lock:
+            self.ladder.refresh(self.release.pipelines, self.clock())
             root = self.settings.releases_path
             version = release.current(root)
             if version is None or version == self.release.version or version in self.refused:
@@ -183,10 +218,45 @@ class Runtime:
             except Exception as error:  # whatever a foreign class raises: what is served now goes on
                 self.refused = f"release {version}: {type(error).__name__}: {error}"
                 return False
+            self.ladder.refresh(loaded.pipelines, self.clock())
             self.release, self.refused = loaded, ""
             gc.collect()
             gc.freeze()
             return True
+
+    def _recent(self, user: Rows) -> tuple[Ragged, Columns]:
+        """What people did last; where the state cannot be read nothing, and a column that says why."""
+        read = Trace()
+        history = read.run("question", "history", len(user), lambda: self.state.lists("user", "recent", user), len)
+        if history is not None:
+            return history, {}
+        return empty_history(len(user)), {MISSING: np.full(len(user), read.steps[0].error, object)}
+
+    def _asked(
+        self, name: str, pipeline: Pipeline, queries: Queries, k: int, effort: float, until: float, patience: int
+    ) -> tuple[Candidates, Trace]:
+        """The answer of the pipeline without the sources that were too slow lately."""
+        paused = {each: why for each in pipeline.sources if (why := self.breaker.paused(f"{name}.{each}"))}
+        for each in paused:
+            if self.breaker.due(f"{name}.{each}"):
+                trial = (f"{name}.{each}", pipeline.sources[each], queries)
+                threading.Thread(target=self._try, args=trial, daemon=True).start()
+        if paused:
+            left = {each: recall for each, recall in pipeline.sources.items() if each not in paused}
+            pipeline = replace(pipeline, sources=left)
+        slate, trace = pipeline.recommend(queries, k, effort=effort, until=until)
+        for step in trace.steps:
+            if step.stage == "recall" and step.seconds:
+                self.breaker.record(f"{name}.{step.name}", step.seconds / patience)
+        trace.steps[:0] = [Step("recall", each, 0.0, len(queries), 0, why) for each, why in paused.items()]
+        return slate, trace
+
+    def _try(self, name: str, recall: Recall, queries: Queries) -> None:
+        """Ask a source beside the requests whether it is quick again."""
+        start = perf_counter()
+        with suppress(Exception):  # it is asked how fast, not what
+            recall.source.recall(queries, recall.k)
+        self.breaker.record(name, (perf_counter() - start) / min(max(len(queries), 1), BATCH))
 
     def _fold(self) -> None:
         """In order of the log, each event once, whichever thread comes first; the next makes up for one that failed."""
@@ -204,6 +274,11 @@ class Runtime:
         named = {name: history[name] for name in ("item", "kind", "value", "time")}
         weight = self.kinds.weigh(history.owner, named["item"], named["kind"], named["value"])
         return Ragged(history.ptr, {**named, "weight": weight})
+
+    def _removed(self) -> Mask:
+        """(I,) false for items that were removed; (0,) when none was."""
+        present = self.catalog.present("item", all_rows(self.catalog))
+        return np.empty(0, np.bool_) if present.all() else present
 
     def _by_role(self) -> dict[str, object]:
         return {role: getattr(self.stores, role) for role in ROLES}

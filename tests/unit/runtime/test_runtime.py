@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from shortlist import ops, release
+from shortlist.budget import Effort
 from shortlist.config import Settings
 from shortlist.dataset import DEFAULT_KINDS, Kinds
 from shortlist.errors import ConfigError, NotFound, ReleaseError, StoreLocked
 from shortlist.pipeline import FilterFailed, Pipeline, Recall
 from shortlist.release import Release
-from shortlist.runtime import Effort, Runtime
+from shortlist.runtime import Runtime
 from shortlist.testing.world import synthetic
 from shortlist.types import Candidates, Events, Mask, Queries, Ragged
 
