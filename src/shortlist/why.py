@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -143,7 +144,7 @@ def explain(
     working = _without(pipeline, {name for _, name in broken})
     row = witness.row(item)
     asked = Candidates(np.zeros(1, np.int32), np.array([item], np.int32)) if row is None else witness.scored.take(row)
-    refused = (*_requested(queries, asked, condition), *refusals(working, queries, asked, late=row is not None)[0])
+    refused = tuple(refusals(working, queries, asked, late=row is not None, condition=condition)[0])
     sources = {name: (recall.source, max(1, int(recall.k * effort))) for name, recall in pipeline.sources.items()}
     if trace.filled and pipeline.fallback is not None:
         sources["fallback"] = (pipeline.fallback, 2 * k)
@@ -173,13 +174,28 @@ def explain(
     )
 
 
-def refusals(pipeline: Pipeline, queries: Queries, found: Candidates, *, late: bool) -> list[list[Refused]]:
-    """For each row of `found` (N,) the filters that take it out, in their order. `queries` is one query.
+def refusals(
+    pipeline: Pipeline, queries: Queries, found: Candidates, *, late: bool, condition: Reasoned | None = None
+) -> list[list[Refused]]:
+    """For each row of `found` (N,) what takes it out, in order: the request, then the filters. `queries` is one query.
 
     `late` says whether `found` has the feature columns that late filters look at; without them, what those say
     beforehand is all that counts.
     """
     told: list[list[Refused]] = [[] for _ in range(len(found))]
+
+    def refuse(out: Mask, stage: str, name: str, reasons: Callable[[Candidates], Sequence[Reason]]) -> None:
+        for row, reason in zip(np.flatnonzero(out).tolist(), reasons(found.take(out)), strict=True):
+            told[row].append(Refused(stage, name, reason))
+
+    seen = np.isin(found.item, queries.context["item"])
+    refuse(seen, "request", "context", _always(Reason("in view already")))
+    left_out = np.isin(found.item, queries.exclude["item"]) & ~seen
+    refuse(left_out, "request", "exclude", _always(Reason("the request leaves it out")))
+    denied = ~ops.gather(queries.allowed, found.item, True) if len(queries.allowed) else np.zeros(len(found), np.bool_)
+    denial = partial(condition.reasons, queries) if condition else _always(Reason("not allowed"))
+    refuse(denied, "request", "allowed", denial)
+
     free = replace(queries, exclude=empty_items(1), allowed=np.empty(0, np.bool_))
     both = (("filter", pipeline.filters), ("late", pipeline.late_filters))
     for stage, name, each in ((stage, name, each) for stage, filters in both for name, each in filters.items()):
@@ -187,10 +203,13 @@ def refusals(pipeline: Pipeline, queries: Queries, found: Candidates, *, late: b
         kept = ops.permitted(found.query, found.item, narrowed.exclude, narrowed.allowed)
         if stage == "filter" or late:
             kept &= each.keep(queries, found)
-        out = np.flatnonzero(~kept)
-        for row, reason in zip(out.tolist(), _reasons(each, name, queries, found.take(out)), strict=True):
-            told[row].append(Refused(stage, name, reason))
+        plain = _always(Reason("taken out by {filter}", {"filter": name}))
+        refuse(~kept, stage, name, partial(each.reasons, queries) if isinstance(each, Reasoned) else plain)
     return told
+
+
+def _always(reason: Reason) -> Callable[[Candidates], Sequence[Reason]]:
+    return lambda found: [reason] * len(found)
 
 
 @dataclass
@@ -251,25 +270,6 @@ def _permitting(queries: Queries, item: int) -> Queries:
         allowed = allowed.copy()
         allowed[item] = True
     return replace(queries, exclude=queries.exclude.where(queries.exclude["item"] != item), allowed=allowed)
-
-
-def _requested(queries: Queries, asked: Candidates, condition: Reasoned | None) -> list[Refused]:
-    """What the request itself keeps out."""
-    item, told = asked.item[0], []
-    if item in queries.context["item"]:
-        told.append(Refused("request", "context", Reason("in view already")))
-    elif item in queries.exclude["item"]:
-        told.append(Refused("request", "exclude", Reason("the request leaves it out")))
-    if item < len(queries.allowed) and not queries.allowed[item]:
-        reason = condition.reasons(queries, asked)[0] if condition else Reason("the request does not allow it")
-        told.append(Refused("request", "filter", reason))
-    return told
-
-
-def _reasons(filter: Filter, name: str, queries: Queries, found: Candidates) -> Sequence[Reason]:
-    if isinstance(filter, Reasoned):
-        return filter.reasons(queries, found)
-    return [Reason("taken out by {filter}", {"filter": name})] * len(found)
 
 
 def _proposal(
