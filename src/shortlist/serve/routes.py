@@ -38,6 +38,10 @@ def _batch(service: Service, call: Call) -> tuple[int, Struct]:
     return 200, wire.BatchAnswer(call.request_id, results)
 
 
+def _nobody(call: Call) -> tuple[()]:
+    return ()
+
+
 def _static(name: str) -> Callable[[Service, Call], tuple[int, bytes]]:
     return lambda service, call: (200, _file(name))
 
@@ -62,6 +66,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         wire.RecommendRequest,
         example={"user_id": "42", "n": 5, "filter": "year >= 1990"},
         scope="read",
+        about=lambda call: (call.body.user_id,),
     ),
     Endpoint(
         "POST",
@@ -73,6 +78,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         example={"requests": [{"user_id": "42", "n": 5}, {"user_id": "43", "n": 5}]},
         larger=True,
         scope="read",
+        about=lambda call: (each.user_id for each in call.body.requests),
     ),
     Endpoint(
         "GET",
@@ -82,6 +88,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         wire.Recommendation,
         query=wire.SimilarQuery,
         scope="read",
+        about=lambda call: (call.query.user_id or None,),
     ),
     Endpoint(
         "POST",
@@ -93,6 +100,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         status=(202,),
         example={"events": [{"user_id": "42", "item_id": "7", "type": "rate", "value": 5}]},
         scope="write",
+        about=lambda call: (each.user_id for each in call.body.events),
     ),
     Endpoint(
         "GET",
@@ -102,6 +110,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         wire.History,
         query=wire.HistoryQuery,
         scope="read",
+        pii=True,
+        about=lambda call: (call.id,),
     ),
     Endpoint(
         "GET",
@@ -111,6 +121,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         wire.People,
         query=wire.PeopleQuery,
         scope="read",
+        pii=True,
     ),
     Endpoint(
         "GET",
@@ -119,6 +130,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         lambda service, call: (200, service.info()),
         wire.Info,
         scope="read",
+        about=_nobody,
     ),
     Endpoint(
         "GET",
