@@ -30,7 +30,7 @@ public:
     ~Buffer() { std::free(data_); }
     Buffer(const Buffer &) = delete;
     Buffer &operator=(const Buffer &) = delete;
-    operator T *() { return data_; }
+    operator T *() const { return data_; }
 
 private:
     T *data_;

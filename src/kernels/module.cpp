@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "buffer.hpp"
+#include "idmap.hpp"
+#include "radix.hpp"
 #include "table.hpp"
 
 namespace nb = nanobind;
@@ -351,6 +353,77 @@ Numpy<float> gram(const Matrix<float> &vectors, int threads) {
     return numpy(std::move(out), {static_cast<size_t>(dim), static_cast<size_t>(dim)});
 }
 
+Numpy<int64_t> order(const Array<int64_t> &key) {
+    const auto count = static_cast<size_t>(key.shape(0));
+    auto out = std::make_unique<std::vector<int64_t>>(count);
+    {
+        nb::gil_scoped_release release;
+        if (count) stable_order(key.data(), static_cast<int64_t>(count), out->data());
+    }
+    return numpy(std::move(out), {count});
+}
+
+const Id *ids_of(const Matrix<uint64_t> &id) {
+    check(id.shape(1) == 2, "an id has two words");
+    return reinterpret_cast<const Id *>(id.data());
+}
+
+Numpy<bool> flags(std::unique_ptr<bool[]> data, size_t count) {
+    bool *raw = data.release();
+    return Numpy<bool>(raw, {count}, nb::capsule(raw, [](void *p) noexcept { delete[] static_cast<bool *>(p); }));
+}
+
+struct IdSet {  // one thread at a time
+    IdMap<false> map;
+
+    Numpy<bool> fresh(const Matrix<uint64_t> &id) const {
+        const auto count = static_cast<int64_t>(id.shape(0));
+        const Id *ids = ids_of(id);
+        auto out = std::make_unique<bool[]>(static_cast<size_t>(count));
+        {
+            nb::gil_scoped_release release;
+            std::vector<int32_t> known(static_cast<size_t>(count));
+            map.find(ids, count, known.data());
+            IdMap<false> batch;
+            batch.add(ids, count, nullptr, out.get());
+            for (int64_t i = 0; i < count; ++i) out[static_cast<size_t>(i)] &= known[static_cast<size_t>(i)] < 0;
+        }
+        return flags(std::move(out), static_cast<size_t>(count));
+    }
+
+    void add(const Matrix<uint64_t> &id) {
+        const Id *ids = ids_of(id);
+        nb::gil_scoped_release release;
+        map.add(ids, static_cast<int64_t>(id.shape(0)), nullptr, nullptr);
+    }
+
+    void discard(const Matrix<uint64_t> &id) {
+        const Id *ids = ids_of(id);
+        nb::gil_scoped_release release;
+        map.remove(ids, static_cast<int64_t>(id.shape(0)));
+    }
+};
+
+struct IdRows {  // one thread at a time
+    IdMap<true> map;
+
+    Numpy<int32_t> find(const Matrix<uint64_t> &id) const {
+        const auto count = static_cast<size_t>(id.shape(0));
+        const Id *ids = ids_of(id);
+        auto out = std::make_unique<std::vector<int32_t>>(count);
+        {
+            nb::gil_scoped_release release;
+            map.find(ids, static_cast<int64_t>(count), out->data());
+        }
+        return numpy(std::move(out), {count});
+    }
+
+    void add(const Matrix<uint64_t> &id, const Array<int32_t> &row) {
+        check(id.shape(0) == row.shape(0), "every id needs a row");
+        map.add(ids_of(id), static_cast<int64_t>(id.shape(0)), row.data(), nullptr);
+    }
+};
+
 std::vector<std::string> variants() {
     std::vector<std::string> names;
     for (const Table *table : offered()) names.emplace_back(table->name);
@@ -387,6 +460,18 @@ NB_MODULE(_kernels, m) {
     m.def("least_squares", &least_squares, "x"_a.noconvert(), "other"_a, "ptr"_a, "index"_a, "weight"_a, "target"_a, "gram"_a,
           "reg"_a, "steps"_a, "threads"_a = 0);
     m.def("gram", &gram, "vectors"_a, "threads"_a = 0);
+    m.def("order", &order, "key"_a);
+    nb::class_<IdSet>(m, "IdSet")
+        .def(nb::init<>())
+        .def("__len__", [](const IdSet &set) { return set.map.size(); })
+        .def("fresh", &IdSet::fresh, "id"_a)
+        .def("add", &IdSet::add, "id"_a)
+        .def("discard", &IdSet::discard, "id"_a);
+    nb::class_<IdRows>(m, "IdRows")
+        .def(nb::init<>())
+        .def("__len__", [](const IdRows &rows) { return rows.map.size(); })
+        .def("find", &IdRows::find, "id"_a)
+        .def("add", &IdRows::add, "id"_a, "row"_a);
     m.def("variants", &variants);
     m.def("use", &use, "name"_a);
 }

@@ -13,6 +13,7 @@ Floats: TypeAlias = NDArray[np.float32]
 Ints: TypeAlias = NDArray[np.int32]
 Pointers: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
+Words: TypeAlias = NDArray[np.uint64]
 Flat: TypeAlias = tuple[Ints, Ints, Floats]
 
 def top_of_matrix(scores: Floats, k: int, threads: int = 0) -> Flat:
@@ -126,6 +127,32 @@ def least_squares(
 
 def gram(vectors: Floats, threads: int = 0) -> Floats:
     """(D, D) vectors' vectors, `vectors` (R, D), D a multiple of 16; the same for any number of threads."""
+
+def order(key: Pointers) -> Pointers:
+    """(N,) positions that put `key` in rising order, equal keys as they come: np.argsort(kind="stable") by digits."""
+
+class IdSet:
+    """A set of 128-bit ids (E, 2): exact, 23 to 46 bytes an id. One thread at a time."""
+
+    def __len__(self) -> int: ...
+    def fresh(self, id: Words) -> Bools:
+        """(E,) true for the first of each id that is not in the set."""
+
+    def add(self, id: Words) -> None:
+        """Take ids in."""
+
+    def discard(self, id: Words) -> None:
+        """Forget ids."""
+
+class IdRows:
+    """A row for each of many 128-bit ids (E, 2). One thread at a time."""
+
+    def __len__(self) -> int: ...
+    def find(self, id: Words) -> Ints:
+        """(E,) the row of each id, -1 for those that have none."""
+
+    def add(self, id: Words, row: Ints) -> None:
+        """Give rows (E,) to ids; one that has a row keeps it."""
 
 def variants() -> list[str]:
     """The instruction sets this machine can run, the one in use last unless `use` was called."""

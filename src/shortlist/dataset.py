@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from shortlist import ops
 from shortlist.errors import ConfigError
 from shortlist.types import Columns, Events, Ragged, Rows, Scores
 
@@ -77,18 +78,14 @@ class Kinds:
         for each in self.table.values():
             weight[each.code], least[each.code], cap[each.code] = each.weight, each.least, each.cap
         said = np.where(value >= least[kind], weight[kind], np.float32(0)).astype(np.float32)
-        capped = np.flatnonzero((cap[kind] > 0) & (said != 0))
+        capped = np.flatnonzero((cap > 0)[kind] & (said != 0))
         if len(capped):
-            limit = cap[kind[capped]]
-            order = np.lexsort((kind[capped], item[capped], owner[capped]))  # stable: time order inside a group
-            same = np.zeros(len(order), np.bool_)
-            for column in (owner, item, kind):
-                sorted_column = column[capped][order]
-                same[1:] |= sorted_column[1:] != sorted_column[:-1]
-            start = np.maximum.accumulate(np.where(same, np.arange(len(order)), 0))
-            nth = np.empty(len(order), np.int64)
-            nth[order] = np.arange(len(order)) - start
-            said[capped[nth >= limit]] = 0
+            every = len(capped) == len(said)
+            order, begins = ops.grouped(*(each if every else each[capped] for each in (owner, item, kind)))
+            first, later = np.flatnonzero(begins), np.flatnonzero(~begins)  # groups are in order of time
+            nth = later - first[np.searchsorted(first, later) - 1]
+            repeated = capped[order[later]]
+            said[repeated[nth >= cap[kind[repeated]]]] = 0
         liked, disliked = np.flatnonzero(said > 0), np.flatnonzero(said < 0)
         if len(disliked):
             pair = (owner.astype(np.int64) << 32) | item
@@ -136,7 +133,7 @@ class Dataset:
         if not known.all():
             events = events.take(known)
         if len(events) and np.any(events.time[1:] < events.time[:-1]):
-            events = events.take(np.argsort(events.time, kind="stable"))
+            events = events.take(ops.stable_order(events.time))
         end = int(events.time[-1]) if len(events) else 0
         return Dataset(
             events, n_users, n_items, kinds or Kinds(), users or {}, items or {}, end if now is None else now
@@ -156,14 +153,14 @@ class Dataset:
         """(U, I) float32: summed weight of what each user liked. Pairs whose sum is not positive are absent."""
         from scipy.sparse import csr_array
 
-        said = self.weight != 0
-        user, item, weight = self.events.user[said], self.events.item[said], self.weight[said]
-        matrix = csr_array((weight, (user, item)), shape=(self.n_users, self.n_items), dtype=np.float32)
-        matrix.sum_duplicates()
-        matrix.data[matrix.data < 0] = 0
-        matrix.eliminate_zeros()
-        matrix.sort_indices()
-        return matrix
+        said = np.flatnonzero(self.weight)
+        user, item = self.events.user[said], self.events.item[said]
+        order, begins = ops.grouped(user, item)
+        first = np.flatnonzero(begins)
+        total = np.add.reduceat(self.weight[said[order]], first) if len(first) else np.empty(0, np.float32)
+        pair = order[first][total > 0]
+        ptr = _pointers(user[pair], self.n_users)
+        return csr_array((total[total > 0], item[pair], ptr), shape=(self.n_users, self.n_items))
 
     @cached_property
     def ratings(self) -> csr_array:
@@ -172,19 +169,17 @@ class Dataset:
 
         rate = self.kinds.table.get("rate")
         rated = self.events.take(self.events.kind == rate.code if rate else np.zeros(len(self), np.bool_))
-        pair = rated.user.astype(np.int64) * self.n_items + rated.item
-        order = np.argsort(pair, kind="stable")
-        last = order[np.concatenate((pair[order][1:] != pair[order][:-1], np.ones(min(1, len(order)), np.bool_)))]
-        shape = (self.n_users, self.n_items)
-        return csr_array((rated.value[last], (rated.user[last], rated.item[last])), shape=shape)
+        order, begins = ops.grouped(rated.user, rated.item)
+        last = order[np.append(begins[1:], np.ones(min(1, len(order)), np.bool_))]
+        ptr = _pointers(rated.user[last], self.n_users)
+        return csr_array((rated.value[last], rated.item[last], ptr), shape=(self.n_users, self.n_items))
 
     @cached_property
     def sequences(self) -> Ragged:
         """For each user, oldest first: the columns of types.HISTORY. All events, weight 0 included."""
-        order = np.argsort(self.events.user, kind="stable")
-        ptr = np.concatenate(([0], np.cumsum(np.bincount(self.events.user, minlength=self.n_users)))).astype(np.int64)
+        order = ops.stable_order(self.events.user)
         return Ragged(
-            ptr,
+            _pointers(self.events.user, self.n_users),
             {
                 "item": self.events.item[order],
                 "kind": self.events.kind[order],
@@ -209,6 +204,11 @@ class Dataset:
     def only(self, mask: NDArray[np.bool_]) -> Dataset:
         """The events where `mask` (E,) is true."""
         return replace(self, events=self.events.take(mask))
+
+
+def _pointers(row: Rows, rows: int) -> NDArray[np.int64]:
+    """(R + 1,) where each row's entries begin when they are in order of rows."""
+    return np.concatenate(([0], np.cumsum(np.bincount(row, minlength=rows)))).astype(np.int64)
 
 
 def rows_of(matrix: csr_array) -> Ragged:

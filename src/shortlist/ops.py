@@ -32,6 +32,38 @@ def gather(array: NDArray[Any], rows: NDArray[np.integer[Any]], fill: Any) -> ND
     return found
 
 
+def grouped(*columns: NDArray[np.integer[Any]]) -> tuple[Positions, Mask]:
+    """Rows with equal `columns` (each (N,)) brought together, in rising order of the first column, then the next.
+
+    Positions (N,) in that order, equal rows as they come, and for each place whether a group begins there.
+    """
+    from shortlist import _kernels
+
+    key, room = np.zeros(len(columns[0]), np.int64), 1
+    for column in columns if len(key) else ():
+        least, most = int(column.min()), int(column.max())
+        room *= most - least + 1
+        if room >= 2**63:  # too wide for one number
+            order = np.lexsort(columns[::-1])
+            change = np.any([each[order][1:] != each[order][:-1] for each in columns], axis=0)
+            return order, np.concatenate((np.ones(1, np.bool_), change))
+        key *= most - least + 1
+        key += column
+        key -= least
+    positions = _kernels.order(key)
+    key = key[positions]
+    begins = np.ones(len(key), np.bool_)
+    np.not_equal(key[1:], key[:-1], out=begins[1:])
+    return positions, begins
+
+
+def stable_order(key: NDArray[np.integer[Any]]) -> Positions:
+    """(N,) positions that put `key` in rising order, equal keys as they come."""
+    from shortlist import _kernels
+
+    return _kernels.order(key.astype(np.int64, copy=False))
+
+
 def _order_key(score: Scores) -> Scores:
     return np.where(np.isnan(score), -np.inf, score)
 

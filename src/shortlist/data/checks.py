@@ -63,6 +63,9 @@ def without(column: pl.Series, missing: Sequence[str]) -> pl.Series:
 def number(column: pl.Series) -> pl.Series:
     """Numbers, null where the text is none. A truth value is no number."""
     if column.dtype == pl.String:
+        bare = column.cast(pl.Float64, strict=False)
+        if bare.null_count() == column.null_count():
+            return bare
         return column.str.strip_chars().cast(pl.Float64, strict=False)
     if column.dtype.is_numeric():
         return column.cast(pl.Float64)

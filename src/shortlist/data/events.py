@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from shortlist import failpoints, ops
 from shortlist.data import times
-from shortlist.data.checks import CONTROL, number, odd_ids, refusal, without
+from shortlist.data.checks import number, odd_ids, refusal, without
 from shortlist.data.held import AHEAD, COLUMNS, Held, note, release
 from shortlist.data.mapping import Mapping
+from shortlist.data.names import Names, Numbers
 from shortlist.data.rows import ID_BYTES, Batch, Reject
 from shortlist.data.tally import Refused, Tally
 from shortlist.dataset import Kinds
 from shortlist.errors import ConfigError
 from shortlist.protocols import Catalog, EventLog
-from shortlist.types import Events, Rows
+from shortlist.types import Events, Mask, Rows
 
 IN_ORDER = 946_684_800_000_000  # microseconds: row n of a source without times happened n seconds after 2000-01-01
 
@@ -68,6 +69,7 @@ class EventLoad:
 
     def __post_init__(self) -> None:
         mapping = self.mapping
+        self.names = {role: Names() for role in ("user", "item")}
         self.kind = mapping.kind or ("rate" if mapping.value else "click")
         self.codes = {name: kind.code for name, kind in self.kinds.table.items()}
         fixed = () if mapping.kind_column else (self.kind,)
@@ -100,21 +102,28 @@ class EventLoad:
         for entity, policy in (("item", self.mapping.unknown_items), ("user", self.mapping.unknown_users)):
             if policy == "create":
                 continue
-            absent = self._rows(entity, frame[entity], create=False) < 0
+            absent = self._rows(entity, _numbers(frame, entity), create=False) < 0
+            aside = np.flatnonzero(absent)[~self._erased(frame["user"].filter(absent))]
             if policy == "hold":
-                self._hold(frame.filter(absent))
+                self._hold(frame[aside])
                 failpoints.at("held.stored")
             else:
-                refused.write(self._unknown(batch, position[absent], entity), self.tally)
+                refused.write(self._unknown(batch, frame["user"], position, aside, entity), self.tally)
             position, frame = position[~absent], frame.filter(~absent)
         if len(frame):
-            new = int(np.sum(self.log.append(self._events(frame))))
+            events = self._events(frame)
+            if len(events) < len(frame):
+                self.tally.rejected["erased"] += len(frame) - len(events)
+            new = int(np.sum(self.log.append(events)))
             self.tally.accepted += new
-            self.tally.duplicate += len(frame) - new
+            self.tally.duplicate += len(events) - new
 
     def finish(self) -> None:
         """What can be said only at the end."""
         notes = self.tally.notes
+        for role, met in self.names.items():
+            for what, count in odd_ids(met.all):
+                self.tally.oddities[f"{role} ids {what}"] += count
         if self.unknown_kinds:
             names = ", ".join(f"{name!r} ({count:,})" for name, count in self.unknown_kinds.most_common(10))
             notes[f"kinds of events that are not known: {names}"] = None
@@ -146,14 +155,14 @@ class EventLoad:
     def _ids(self, rows: pl.DataFrame, sheet: Sheet) -> None:
         for role, name in (("user", self.mapping.user), ("item", self.mapping.item)):
             ids = without(rows[name], self.mapping.missing).cast(pl.String).alias(role)
-            for what, count in odd_ids(ids):
-                self.tally.oddities[f"{role} ids {what}"] += count
-            sheet.columns.append(ids)
-            sheet.checks += [
-                (f"missing-{role}", pl.col(role).is_null()),
-                ("id-long", pl.col(role).str.len_bytes() > ID_BYTES),
-                ("id-control", pl.col(role).str.contains(CONTROL)),
-            ]
+            names = self.names[role]
+            numbers = names.numbers(ids)
+            sheet.columns += [ids, pl.Series(f"{role} number", numbers)]
+            sheet.checks.append((f"missing-{role}", pl.col(role).is_null()))
+            for reason, wrong in (("id-long", names.long), ("id-control", names.control)):
+                if wrong.any():
+                    sheet.columns.append(pl.Series(f"{role} {reason}", ops.gather(wrong, numbers, False)))
+                    sheet.checks.append((reason, pl.col(f"{role} {reason}")))
 
     def _kind(self, rows: pl.DataFrame, sheet: Sheet) -> None:
         if not self.mapping.kind_column:
@@ -209,34 +218,47 @@ class EventLoad:
             request = given.replace_strict(numbers, default=0, return_dtype=pl.UInt64)
         sheet.columns.append(request.alias("request"))
 
-    def _rows(self, entity: str, ids: pl.Series, create: bool) -> Rows:
+    def _rows(self, entity: str, numbers: Numbers, create: bool) -> Rows:
         """(E,) the row of each id; -1 where it is unknown and not to be created."""
-        unique = ids.unique(maintain_order=True)
-        if not len(unique):
-            return np.empty(0, np.int32)
-        rows = self.catalog.rows(entity, unique.to_list()).copy()
-        absent = rows < 0
-        if absent.any():
-            new = unique.filter(absent)
+        names = self.names[entity]
+        rows = names.row[numbers]
+        asked = np.unique(numbers[rows < 0])
+        if not len(asked):
+            return rows
+        texts = names.texts(asked)
+        found = self.catalog.rows(entity, texts).copy()
+        absent = np.flatnonzero(found < 0)
+        if len(absent):
             if entity == "item":
-                self.ghosts += int(ids.is_in(new.implode()).sum())
+                self.ghosts += int(np.isin(numbers, asked[absent]).sum())
             if create:
-                rows[absent] = self.catalog.rows(entity, new.to_list(), create=True)
+                new = [texts[at] for at in absent.tolist()]
+                found[absent] = self.catalog.rows(entity, new, create=True)
                 failpoints.at("load.named")
                 self.tally.created[entity] += len(new)
                 if entity == "item" and self.held is not None:
-                    names = new.to_list()
-                    self.tally.released += release(self.held, names, self.catalog, self.log, self.kinds, self.now)
-        return ids.replace_strict(unique, pl.Series(rows), return_dtype=pl.Int32).to_numpy()
+                    self.tally.released += release(self.held, new, self.catalog, self.log, self.kinds, self.now)
+        names.row[asked] = found
+        return names.row[numbers]
 
     def _events(self, frame: pl.DataFrame) -> Events:
-        user, item = (self._rows(entity, frame[entity], create=True) for entity in ("user", "item"))
+        user, item = (self._rows(entity, _numbers(frame, entity), create=True) for entity in ("user", "item"))
         kind, value = frame["kind"].to_numpy(), frame["value"].cast(pl.Float32).to_numpy()
         time, request = frame["time"].to_numpy(), frame["request"].to_numpy()
         # the id is made of the time as stated, so that it is the same whenever the row is loaded
         id = hashed(frame["id"].to_list()) if self.mapping.id else ops.event_ids(user, item, kind, value, time)
         time = np.where(time > self.now + AHEAD, self.now, time)
-        return Events(user, item, kind, value, time, request, id)
+        events = Events(user, item, kind, value, time, request, id)
+        return events if (user >= 0).all() else events.take(user >= 0)  # who was erased has no row
+
+    def _erased(self, users: pl.Series) -> Mask:
+        """(E,) true for people who were erased: their rows are counted, and written nowhere."""
+        unique = users.drop_nulls().unique()
+        named = unique.filter(self.catalog.erased(unique.to_list()))
+        gone: Mask = users.is_in(named.implode()).fill_null(False).to_numpy()
+        if gone.any():
+            self.tally.rejected["erased"] += int(gone.sum())
+        return gone
 
     def _hold(self, frame: pl.DataFrame) -> None:
         if not len(frame):
@@ -259,6 +281,7 @@ class EventLoad:
         m = self.mapping
         columns = {"user": m.user, "item": m.item, "kind": m.kind_column, "value": m.value, "time": m.time, "id": m.id}
         out = []
+        positions = positions[~self._erased(checked["user"].gather(positions))]
         reasons = checked["reason"].gather(positions).to_list()
         for position, row, reason in zip(positions.tolist(), batch.rows(positions), reasons, strict=True):
             if reason in ("id-long", "id-control"):
@@ -269,13 +292,24 @@ class EventLoad:
                 role = reason.removeprefix("missing-").removeprefix("unknown-").removesuffix("-range")
                 column = columns.get(role, m.request)
             cell = batch.frame[column][position] if column in batch.frame.columns else None
-            out.append(refusal(int(batch.line[position]), row, reason, column, cell))
+            whose = checked["user"][position]
+            out.append(refusal(int(batch.line[position]), row, reason, column, cell)._replace(user=whose))
         return out
 
-    def _unknown(self, batch: Batch, positions: NDArray[np.intp], entity: str) -> list[Reject]:
+    def _unknown(
+        self, batch: Batch, users: pl.Series, position: NDArray[np.intp], aside: NDArray[np.intp], entity: str
+    ) -> list[Reject]:
+        """The rows at `position[aside]`; `users` are those of `position`."""
         column = self.mapping.item if entity == "item" else self.mapping.user
-        cells = batch.frame[column].gather(positions).to_list()
+        at = position[aside]
+        cells, whose = batch.frame[column].gather(at).to_list(), users.gather(aside).to_list()
         return [
-            refusal(int(line), row, f"unknown-{entity}", column, cell)
-            for line, row, cell in zip(batch.line[positions], batch.rows(positions), cells, strict=True)
+            refusal(int(line), row, f"unknown-{entity}", column, cell)._replace(user=user)
+            for line, row, cell, user in zip(batch.line[at], batch.rows(at), cells, whose, strict=True)
         ]
+
+
+def _numbers(frame: pl.DataFrame, role: str) -> Numbers:
+    """(N,) the numbers of the ids of a role, see data.names."""
+    numbers: Numbers = frame[f"{role} number"].to_numpy()
+    return numbers

@@ -25,6 +25,7 @@ class Reject(NamedTuple):
     reason: str  # a stable word: "columns", "missing-user", "value" ...
     message: str
     remedy: str
+    user: str | None = None  # whose row it is; None where that cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,15 @@ class Batch:
 
     line: NDArray[np.int64]  # (N,) line in the file, counted from 1; row number for sources without lines
     frame: pl.DataFrame  # N rows
-    text: pl.Series | None = None  # (N,) each row as it stood in the file
+    text: pl.Series | bytes | None = None  # (N,) each row as it stood in the file; bytes are cut when one is wanted
     bad: Sequence[Reject] = field(default_factory=list)  # rows that could not be cut into columns
     done: float = float("nan")  # share of the source read so far, NaN where that is unknown
 
     def rows(self, positions: NDArray[np.intp]) -> list[str]:
         """The rows at `positions` as text."""
+        if isinstance(self.text, bytes):
+            lines = self.text.split(b"\n") if len(positions) else []
+            return [lines[at].decode("utf-8").removesuffix("\r") for at in positions.tolist()]
         if self.text is not None:
             return self.text.gather(positions).to_list()
         return [json.dumps(row, default=str, ensure_ascii=False) for row in self.frame[positions].iter_rows(named=True)]

@@ -75,13 +75,16 @@ def micros(column: pl.Series, unit: str) -> tuple[pl.Series, int]:
 
 def _counted(column: pl.Series, factor: int) -> pl.Series:
     """Whole numbers stay exact; fractions of the unit are kept to the microsecond."""
+    limit = (2**63 - 1) // factor
     if column.dtype == pl.String:
+        whole = column.cast(pl.Int64, strict=False)
+        if whole.null_count() == column.null_count() and whole.is_between(-limit, limit).all():
+            return whole * factor
         column = column.str.strip_chars()
     elif not column.dtype.is_numeric():
         return pl.Series(column.name, [None] * len(column), pl.Int64)
     nothing = pl.Series([None] * len(column), dtype=pl.Int64)
     whole = nothing if column.dtype.is_float() else column.cast(pl.Int64, strict=False)
-    limit = (2**63 - 1) // factor
     return pl.select(
         pl.when(whole.is_between(-limit, limit))
         .then(whole * factor)

@@ -68,6 +68,7 @@ def test_the_size_of_a_chunk_changes_nothing(name: str, tmp_path: Path, monkeypa
     form = text.recognise(path, Mapping(user="u", item="i"))
     for size in (4, 7, 12):
         monkeypatch.setattr(text, "CHUNK", size)
+        monkeypatch.setattr(text, "START", size)
         batches = list(text.read(path, form))
         assert [list(row) for batch in batches for row in batch.frame.iter_rows()] == expected
         assert [line for batch in batches for line in batch.line.tolist()] == lines
@@ -172,6 +173,7 @@ def test_files_that_cannot_be_read_say_so(tmp_path: Path) -> None:
 def test_a_file_without_line_ends_is_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "LONGEST", 100)
     monkeypatch.setattr(text, "CHUNK", 60)
+    monkeypatch.setattr(text, "START", 64)
     path = tmp_path / "long"
     path.write_text("x" * 500)
     with pytest.raises(DataError, match="no line end in 100 characters"):
