@@ -21,12 +21,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from shortlist import failpoints
+from shortlist import _kernels, failpoints
 from shortlist.errors import DataError, StoreError
 from shortlist.ops import gather
 from shortlist.stores.arrays import blank, objects, oldest_times, pack, unpack
 from shortlist.stores.database import Database, failure
-from shortlist.stores.idset import IdSet
 from shortlist.types import Column, Columns, Events, Mask, Rows
 
 BULK = 5_000  # new events in one commit that go to a segment at once
@@ -62,7 +61,7 @@ class EmbeddedLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.close = database.close  # of the whole folder
-        self._known = IdSet()
+        self._known = _kernels.IdSet()
         self._erased = np.empty(0, np.bool_)  # by row of the user
         self._rewriting = threading.Lock()
         self._context: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}  # type of each context column
