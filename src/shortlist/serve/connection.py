@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from asyncio import TimerHandle, Transport
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 10  # until the line and the headers of a request must have arrived
 HEAD_BYTES = 65_536  # that they may have
+CLOSING = "shortlist.closing"  # in the scope of a request: the server stops
 
 
 class Connection(HttpToolsProtocol):
@@ -38,6 +40,12 @@ class Connection(HttpToolsProtocol):
             self._size += len(data)
             if self._size > HEAD_BYTES:
                 self.transport.close()
+
+    def shutdown(self) -> None:
+        """The server stops: tell the request that is being answered, should it never end by itself."""
+        if self.cycle is not None:
+            cast(dict[str, Any], self.cycle.scope)[CLOSING] = True
+        super().shutdown()
 
     def _begin(self) -> None:
         self._end()

@@ -330,12 +330,21 @@ def _answer(service: Service, access: Access, asked: _Asked, hurry: Callable[[fl
     access.permit(asked.key, asked.endpoint, call)
     if allowed := getattr(call.body, "deadline_ms", None):
         hurry(allowed / 1000)
-    status, said, *headers = asked.endpoint.run(service, call)
+    name = call.headers.get("idempotency-key") if asked.endpoint.once else None
+    if name is None:
+        return _said(service, asked.endpoint, call)
+    request = asked.request
+    who = f"{asked.key.id if asked.key else ''} {request.method} {request.url.path}?{request.url.query}"
+    return service.once.answer(name, who, asked.body, lambda: _said(service, asked.endpoint, call))
+
+
+def _said(service: Service, endpoint: Endpoint, call: Call) -> Response:
+    status, said, *headers = endpoint.run(service, call)
     if isinstance(said, Response):
         return said
     if isinstance(said, Struct):
         said = msgspec.json.encode(said)
-    response = Response(said, status, media_type=asked.endpoint.media if said else None)
+    response = Response(said, status, media_type=endpoint.media if said else None)
     for each in headers:
         response.headers.update(each)
     return response

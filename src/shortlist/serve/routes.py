@@ -9,7 +9,7 @@ from importlib.resources import files
 import msgspec
 from msgspec import Struct
 
-from shortlist.serve import entities, wire
+from shortlist.serve import entities, events, wire
 from shortlist.serve.endpoint import HTML, SCRIPT, STYLE, Call, Endpoint
 from shortlist.serve.openapi import document
 from shortlist.serve.problems import Refusal
@@ -57,6 +57,7 @@ def _openapi(service: Service, call: Call) -> tuple[int, bytes]:
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *entities.ENDPOINTS,
+    *events.ENDPOINTS,
     Endpoint(
         "POST",
         "/v1/recommend",
