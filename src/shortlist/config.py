@@ -21,7 +21,7 @@ import msgspec
 
 from shortlist import protocols
 from shortlist.data.mapping import Mapping as ColumnMapping
-from shortlist.dataset import DEFAULT_KINDS, Kind, Kinds
+from shortlist.dataset import DEFAULT_KINDS, Kind, Kinds, duration
 from shortlist.errors import ConfigError, NotFound
 
 T = TypeVar("T")
@@ -132,6 +132,8 @@ class Serve:
     rate: float = 0.0  # requests a second of one key; 0 = no limit
     burst: int = 100  # requests of one key at once, before the rate counts
     titles: str = "title"  # item column shown on the page
+    remember: int = 1000  # answers kept in memory, to look at and to ask about; 0 = none
+    remember_for: str = "15m"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class Settings:
     releases: Releases = field(default_factory=Releases)
     events: EventKinds = field(default_factory=EventKinds)
     history: History = field(default_factory=History)
+    retention: Mapping[str, str] = field(default_factory=dict)  # kind of event -> how long its events are kept
     ingest: Mapping[str, ColumnMapping] = field(default_factory=dict)
     train: Train = field(default_factory=Train)
     pipelines: Mapping[str, PipelineTable] = field(default_factory=dict)
@@ -157,6 +160,10 @@ class Settings:
     @property
     def releases_path(self) -> Path:
         return self.home / self.releases.path
+
+    @property
+    def rejects_path(self) -> Path:
+        return self.home / "shortlist-data" / "rejects"
 
     @property
     def keys_path(self) -> Path:
@@ -214,7 +221,12 @@ def parse(given: Table, *, home: Path = Path()) -> Settings:
     if "home" in merged:
         raise ConfigError("is not a key", where="home")
     settings = convert(Settings, {**merged, "home": home}, "")
-    Kinds(settings.events.kinds)
+    check_keys(settings.retention, [*Kinds(settings.events.kinds).table], "[events.kinds]", "retention")
+    for kind, limit in settings.retention.items():
+        try:
+            duration(limit)
+        except ConfigError as error:
+            raise ConfigError(error.message, where=f"retention.{kind}", hint=error.hint) from None
     for name, pipeline in settings.pipelines.items():
         if not pipeline.sources:
             raise ConfigError(

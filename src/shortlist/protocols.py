@@ -167,7 +167,7 @@ class EventLog(Protocol):
 
     def end(self) -> str: ...  # the offset after the last event
 
-    def erase(self, users: Rows) -> int: ...  # how many events went; later ones of these users are not taken
+    def erase(self, users: Rows) -> Positions: ...  # (U,) how many events went; later ones of them are not taken
 
     def retain(self, oldest: Mapping[int, int]) -> int: ...  # what is older than `oldest` of its kind goes; how many
 

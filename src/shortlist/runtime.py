@@ -12,7 +12,7 @@ from functools import lru_cache
 from math import inf
 from time import perf_counter, time_ns
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,13 @@ from shortlist.pipeline import FilterFailed, Pipeline, Recall, Step, Trace
 from shortlist.protocols import Feature, Filter
 from shortlist.recall.fresh import Fresh
 from shortlist.release import Release
-from shortlist.rungs import LEVELS, Ladder, LastLists
+from shortlist.rungs import Ladder, LastLists
 from shortlist.stores import ROLES, Stores, open_stores
 from shortlist.stores.embedded import Embedded
 from shortlist.stream.fold import TRIES, Resumable, Setbacks, catch_up
 from shortlist.types import HISTORY, Candidates, Columns, Events, Mask, Queries, Ragged, Rows, Scores, empty_history
 
+T = TypeVar("T")
 SNAPSHOT = 200_000  # events folded after which the state is written out
 BATCH = 10  # lists asked together have the time of so many at most
 MISSING = "history.error"  # column of queries whose history could not be read: why
@@ -51,11 +52,6 @@ class Reply:
     effort: float
     rung: NDArray[np.int8]  # (B,) the lowest rung that a place came from, see `rungs.LEVELS`
     age: Scores  # (B,) seconds since a list of rung 2 was made, else NaN
-
-    @property
-    def levels(self) -> list[str]:
-        """The word for each rung."""
-        return [LEVELS[rung] for rung in self.rung.tolist()]
 
 
 class Runtime:
@@ -267,6 +263,14 @@ class Runtime:
                 with suppress(StoreError):  # a full disk stops no answer: the log has it all, a later fold tries again
                     self.state.snapshot()
                 self._unsaved = 0
+
+    def settle(self, change: Callable[[Resumable], T]) -> T:
+        """Change the state while nothing is folded, and write it out."""
+        with self._fold_lock:
+            changed = change(self.state)
+            self.state.snapshot()
+            self._unsaved = 0
+        return changed
 
     def _weighed(self, history: Ragged) -> Ragged:
         """With the column "weight" that the training window has, without rows of unknown items."""

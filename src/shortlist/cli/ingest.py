@@ -77,7 +77,7 @@ def ingest(
     with open_configured(settings) as stores:
         held = next((each.held for each in stores.backends.values() if hasattr(each, "held")), None)
         for source, mapping in jobs:
-            rejects = _unwritten(settings.home / "shortlist-data" / "rejects", _stem(source), written)
+            rejects = _unwritten(settings.rejects_path, _stem(source), written)
             with screen.progress(_stem(source)) as progress:
                 summary = load_source(
                     source,

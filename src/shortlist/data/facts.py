@@ -18,6 +18,7 @@ from shortlist.data.rows import ID_BYTES, Batch, Reject, objects
 from shortlist.data.tally import Refused, Tally
 from shortlist.dataset import Kinds
 from shortlist.protocols import Catalog, EventLog
+from shortlist.types import Mask
 
 TRUE, FALSE = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")
 LIST_WORDS = ("genre", "tag", "categor", "keyword", "author", "actor", "topic")
@@ -94,9 +95,10 @@ class FactLoad:
         facts = {fact: self._fact(batch, fact, column, kind, bad) for fact, (column, kind) in self.types.items()}
         for fact, columns in self.mapping.flags.items():
             facts[fact] = self._flags(frame, columns)
-        refused.write((bad[i] for i in sorted(bad)), self.tally)
+        erased = self._erased(ids)
+        refused.write((self._owned(bad[i], ids[i]) for i in sorted(bad) if not erased[i]), self.tally)
         failpoints.at("load.refused")
-        keep = np.ones(len(ids), np.bool_)
+        keep = ~erased
         keep[list(bad)] = False
         names = ids.filter(keep).to_list()
         if not names:
@@ -122,6 +124,18 @@ class FactLoad:
             self.tally.notes[
                 f"{self.tally.duplicate:,} {self.entity} ids occur more than once: the facts of the last row hold"
             ] = None
+
+    def _erased(self, ids: pl.Series) -> Mask:
+        """(N,) true for people who were erased: their rows are counted, and written nowhere."""
+        if self.entity == "item":
+            return np.zeros(len(ids), np.bool_)
+        gone = self.catalog.erased(ids.fill_null("").to_list())
+        if gone.any():
+            self.tally.rejected["erased"] += int(gone.sum())
+        return gone
+
+    def _owned(self, reject: Reject, id: str | None) -> Reject:
+        return reject if self.entity == "item" else reject._replace(user=id)
 
     def _decide(self, frame: pl.DataFrame) -> None:
         m = self.mapping

@@ -67,4 +67,5 @@ def release(held: Held, items: Sequence[str], catalog: Catalog, log: EventLog, k
             if digits:
                 id[i] = int(digits[:16], 16), int(digits[16:], 16)
         time = np.where(time > now + AHEAD, now, time)
-        return int(np.sum(log.append(Events(user, item, kind, value, time, frame["request"].to_numpy(), id))))
+        events = Events(user, item, kind, value, time, frame["request"].to_numpy(), id)
+        return int(np.sum(log.append(events.take(user >= 0))))  # who was erased meanwhile has no row

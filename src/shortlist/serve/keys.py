@@ -160,6 +160,15 @@ class Keys:
                 f"there is no key {name[:80]!r} to revoke", where=str(self.path), hint="see: shortlist keys list"
             )
 
+    def forget(self, user: str) -> int:
+        """Remove the keys of a person from the file; how many that were."""
+        if all(each.user != user for each in self.all()):
+            return 0
+        with self._changing() as keys:
+            count = len(keys)
+            keys[:] = [each for each in keys if each.user != user]
+            return count - len(keys)
+
     def _look(self) -> None:
         """Read the file again if it is another one than last time."""
         try:

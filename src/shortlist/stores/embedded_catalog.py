@@ -154,7 +154,7 @@ class EmbeddedCatalog:
                 return
             row = table.row.get(user, -1)
             with self._database.write() as sql:
-                self.erasures.begin(sql, user, row, now)
+                self.erasures.begin(sql, user, row, now, {"facts": table.facts(row)})
                 if row >= 0:
                     sql.execute("UPDATE user_id SET id = '' WHERE row = ?", (row,))
                     _strike(sql, "user", row)
@@ -251,6 +251,12 @@ class _Table:
         self.row.update(zip(ids, range(first, first + len(ids)), strict=True))
         if self.row.pop("", None) is not None:
             self.nameless += ids.count("")
+
+    def facts(self, row: int) -> int:
+        """How many columns have a value there."""
+        at = np.array([row], np.int32)
+        read = ((column.read(at)[0], column.blank) for name, column in self.columns.items() if name != REMOVED)
+        return sum(bool(value == value) and value != blank for value, blank in read)
 
     def forget(self, row: int) -> None:
         """Take the id and the facts of a row, if it is known here."""

@@ -48,12 +48,15 @@ class Erasures:
             self._seen = new[-1][0]
         return [row for _, _, row in new if row >= 0]
 
-    def begin(self, sql: Any, id: str, row: int, now: int) -> None:
+    def begin(self, sql: Any, id: str, row: int, now: int, proof: Mapping[str, int]) -> None:
         """Write the tombstone as a part of the transaction `sql`; `refresh` afterwards."""
         if not self._key:
             self._key = secrets.token_bytes(32)
             sql.execute("INSERT INTO meta VALUES ('erasure.key', ?)", (self._key.hex(),))
-        sql.execute("INSERT INTO erasure (hash, row, asked, id) VALUES (?, ?, ?, ?)", (self._hash(id), row, now, id))
+        sql.execute(
+            "INSERT INTO erasure (hash, row, asked, id, proof) VALUES (?, ?, ?, ?, ?)",
+            (self._hash(id), row, now, id, json.dumps(proof)),
+        )
 
     def find(self, id: str) -> Erasure | None:
         """The erasure of the person with this id."""
@@ -73,7 +76,7 @@ class Erasures:
         return self._select("done IS NULL")
 
     def searched(self, operation: str, proof: Mapping[str, int]) -> None:
-        """Every store was searched: the id itself goes now."""
+        """Every place was searched: the id itself goes now."""
         self._update("id = NULL, proof = ?", json.dumps(proof), operation)
 
     def finish(self, operation: str, now: int) -> None:

@@ -103,24 +103,28 @@ class EmbeddedLog:
         with self._database.read() as sql:
             return str(_end(sql))
 
-    def erase(self, users: Rows) -> int:
-        """The events of `users` are in no file of the log any more, and later ones are not taken; how many went."""
-        users = np.unique(users[users >= 0])
+    def erase(self, users: Rows) -> NDArray[np.int64]:
+        """The events of `users` leave every file of the log, and later ones are not taken; (U,) how many went."""
+        known = np.unique(users[users >= 0])
         with self._database.lock:
             with self._database.write() as sql:
-                sql.executemany("INSERT OR IGNORE INTO gone VALUES (?)", [(row,) for row in users.tolist()])
-            self._erased = _marked(self._erased, users)
-        erased = self._erased
-        return self._remove(("user",), lambda events: gather(erased, events["user"], False))
+                sql.executemany("INSERT OR IGNORE INTO gone VALUES (?)", [(row,) for row in known.tolist()])
+            self._erased = _marked(self._erased, known)
+        erased, counts = self._erased, np.zeros(int(users.max(initial=-1)) + 1, np.int64)
+        for gone in self._remove(("user",), lambda events: gather(erased, events["user"], False)):
+            counts += np.bincount(gone["user"].to_numpy(), minlength=len(counts))[: len(counts)]
+        return gather(counts, users, 0)
 
     def retain(self, oldest: Mapping[int, int]) -> int:
         """Events whose time lies before `oldest` of their kind are in no file of the log any more; how many went."""
         limit = oldest_times(oldest)
-        return self._remove(("kind", "time"), lambda events: events["time"] < limit[events["kind"]])
+        gone = self._remove(("kind", "time"), lambda events: events["time"] < limit[events["kind"]])
+        return sum(len(each) for each in gone)
 
-    def _remove(self, names: Sequence[str], wrong: Callable[[Columns], Mask]) -> int:
-        """Take out the events that `wrong` finds by their columns `names`. Segments are written beside what is served:
-        appends and readers go on, and a crash leaves each segment as it was or as it shall be."""
+    def _remove(self, names: Sequence[str], wrong: Callable[[Columns], Mask]) -> Iterator[pl.DataFrame]:
+        """Take out the events that `wrong` finds by their columns `names`; what went of each segment. New segments are
+        written beside what is served: appends and readers go on, and a crash leaves each segment as it was or as it
+        shall be."""
         with self._rewriting:
             with self._database.lock:
                 with self._database.read() as sql:
@@ -129,17 +133,18 @@ class EmbeddedLog:
                     self._store_segments(Events.empty())
             with self._database.read() as sql:
                 segments = sql.execute("SELECT first, count, file FROM segment ORDER BY first").fetchall()
-            return sum(self._rewrite(first, count, file, names, wrong) for first, count, file in segments)
+            for first, count, file in segments:
+                yield self._rewrite(first, count, file, names, wrong)
 
     def _rewrite(
         self, first: int, count: int, file: str, names: Sequence[str], wrong: Callable[[Columns], Mask]
-    ) -> int:
+    ) -> pl.DataFrame:
         path = self._database.folder / "events" / file
         try:
             frame = pl.read_parquet(path, columns=list(names))
             mask = wrong({name: frame[name].to_numpy() for name in names})
             if not mask.any():
-                return 0
+                return frame.clear()
             frame = pl.read_parquet(path)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise failure(error, path) from error
@@ -154,7 +159,7 @@ class EmbeddedLog:
                 sql.execute("UPDATE segment SET file = ? WHERE first = ?", (name, first))
             self._known.discard(_ids(gone))
         path.unlink(missing_ok=True)
-        return len(gone)
+        return gone
 
     def _position(self, offset: str, default: int, end: int) -> int:
         if not offset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -50,6 +50,9 @@ class Meta:
             sql.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in keys])
 
 
+_OWN = "json_extract(event, '$.user') = ?"
+
+
 class Held:
     """Events whose item is not known yet, as the text that came, in order of arrival."""
 
@@ -74,6 +77,22 @@ class Held:
         with self._database.read() as sql:
             found = sql.execute("SELECT item, count(*) FROM held GROUP BY item ORDER BY count(*) DESC, item")
             return {str(item): int(count) for item, count in found}
+
+    def of(self, user: str) -> list[str]:
+        """What waits that this user did."""
+        with self._database.read() as sql:
+            return [text for (text,) in sql.execute(f"SELECT event FROM held WHERE {_OWN} ORDER BY seq", (user,))]
+
+    def remove(self, user: str) -> int:
+        """Forget what this user did; how much that was."""
+        with self._database.write() as sql:
+            return int(sql.execute(f"DELETE FROM held WHERE {_OWN}", (user,)).rowcount)
+
+    def retain(self, oldest: Mapping[str, int]) -> int:
+        """Forget what happened before `oldest` of its kind says (microseconds); how much that was."""
+        old = "json_extract(event, '$.kind') = ? AND json_extract(event, '$.time') < ?"
+        with self._database.write() as sql:
+            return sum(sql.execute(f"DELETE FROM held WHERE {old}", each).rowcount for each in oldest.items())
 
     @contextmanager
     def take_for(self, items: Sequence[str]) -> Iterator[list[str]]:
