@@ -158,11 +158,12 @@ class Runtime:
         *,
         explain: bool = True,
         seconds: float = inf,
+        trial: Release | None = None,
     ) -> Reply:
         """Answer with pipeline `name`: at most k rows a query, by default the limit of the pipeline. What it cannot
-        do in `seconds` (never more than the deadline of the configuration) is done without: see `rungs`. Raises
-        NotFound, FilterFailed."""
-        serving = self.release  # one release for the whole answer, whatever is swapped meanwhile
+        do in `seconds` (never more than the deadline of the configuration) is done without: see `rungs`. A `trial` is
+        asked in place of the current release, and not remembered. Raises NotFound, FilterFailed."""
+        serving = trial or self.release  # one release for the whole answer, whatever is swapped meanwhile
         pipeline, size = _named(serving, name), len(queries)
         k = k or pipeline.limit
         patience = min(max(size, 1), BATCH)
@@ -179,7 +180,7 @@ class Runtime:
         slate, age = self.ladder.complete(name, pipeline, queries, slate, trace, k, failed)
         rung = np.full(size, bool(trace.errors) or effort < 1, np.int8)
         np.maximum.at(rung, slate.query, slate.columns["rung"])
-        if not trace.errors:
+        if not trace.errors and trial is None:
             self.ladder.remember(name, queries, slate)
         because, explained = pipeline.because(queries, slate) if explain and perf_counter() < until else ({}, Trace())
         self.effort.record((perf_counter() - start) / max(1, size))
