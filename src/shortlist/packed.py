@@ -49,6 +49,7 @@ def pack(
     for name, part in (parts or {}).items():
         pack(part, folder / name)
         sealed[name] = sha256(folder / name / MANIFEST)
+        failpoints.at("release.part")
     writer = _Writer(folder)
     tree = writer.encode(thing, "")
     manifest = {"format": FORMAT, "facts": dict(facts or {}), "files": writer.files, "parts": sealed, "tree": tree}
@@ -108,9 +109,9 @@ def _verify_seal(folder: Path, name: str, seal: object) -> None:
 def _array(path: Path) -> np.ndarray:
     """The array in `path`, memory-mapped; ValueError unless it is what `_Writer` writes, no larger than its file."""
     with path.open("rb") as file:
-        if np.lib.format.read_magic(file) != (1, 0):  # type: ignore[no-untyped-call]
+        if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError("another version of the .npy format")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         start = file.tell()
     if dtype.kind not in "biufSU" or any(length < 0 for length in shape):
         raise ValueError(f"it says it holds {dtype} {shape}")

@@ -78,6 +78,7 @@ def save(
     """
     stamp = re.sub(r"[^0-9T-]", "", str(facts["created"]).split(".")[0].split("+")[0])
     _sweep(root)
+    failpoints.at("release.swept")
     draft = root / f".draft-{os.getpid()}"
     try:
         pack(dict(pipelines), draft, facts, parts=parts)
@@ -108,7 +109,7 @@ def publish(
     It is noted in the history first, with who did it, why, and which checks had failed.
     """
     with _alone(root):
-        verify(_folder(root, version))
+        check(root, version)
         failpoints.at("release.checked")
         _note(root, action, version, by=by, why=why, failed=failed)
         failpoints.at("release.noted")
@@ -177,15 +178,25 @@ def history(root: Path) -> list[Mapping[str, Any]]:
     return found
 
 
+def superfluous(root: Path, keep: int) -> list[str]:
+    """All releases but the newest `keep`, the current and the previous one, oldest first."""
+    known = versions(root)
+    kept = {*known[len(known) - min(keep, len(known)) :], current(root), previous(root)}
+    return [version for version in known if version not in kept]
+
+
 def prune(root: Path, keep: int) -> list[str]:
-    """Remove all releases but the newest `keep`, the current and the previous one; the removed versions."""
+    """Remove what is superfluous; the removed versions."""
+    if not root.is_dir():
+        return []
     with _alone(root):
-        kept = {*versions(root)[-keep:], current(root), previous(root)} if keep > 0 else {current(root), previous(root)}
-        removed = [version for version in versions(root) if version not in kept]
+        removed = superfluous(root, keep)
         for version in removed:  # renamed first: half a release must not look like one
             draft = root / f".draft-{os.getpid()}-{version}"
             os.replace(root / version, draft)
+            failpoints.at("release.pruning")
             shutil.rmtree(draft)
+            failpoints.at("release.pruned")
         _sweep(root)
         return removed
 
@@ -200,6 +211,11 @@ def load(root: Path, version: str, stores: Mapping[str, object], *, trust: Seque
     if not isinstance(pipelines, dict) or not all(isinstance(each, Pipeline) for each in pipelines.values()):
         raise ReleaseError("holds no pipelines", where=str(folder), hint=REPUBLISH)
     return Release(version, pipelines, known)
+
+
+def check(root: Path, version: str) -> None:
+    """ReleaseError unless every file of `version` is as it was written; see `packed.verify`."""
+    verify(_folder(root, version))
 
 
 def load_part(
@@ -317,3 +333,4 @@ def _sweep(root: Path) -> None:
         owner = int(draft.name.split("-")[1])
         if owner == os.getpid() or not Path(f"/proc/{owner}").exists():
             shutil.rmtree(draft, ignore_errors=True)
+            failpoints.at("release.swept")

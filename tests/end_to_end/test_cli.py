@@ -199,17 +199,51 @@ def test_evaluate_says_what_came_out(trained: Path, run: Run, tmp_path: Path) ->
     assert "<svg" in page.read_text()
 
 
-def test_an_older_release_can_be_published_again(trained: Path, run: Run) -> None:
+def test_through_the_gate_back_and_tidied_up(trained: Path, run: Run) -> None:
     root = load(trained).releases_path
     first = release.current(root)
     second = run("train", "--config", trained, "--json").json["release"]
-    assert run("publish", "--config", trained, "--json").json == {
-        "schema": "shortlist.publish/1",
-        "release": second,
-        "before": first,
+    passed = run("publish", "--config", trained, "--json").json
+    assert (passed["release"], passed["before"], passed["published"], passed["failed"]) == (second, first, True, [])
+    assert {"integrity", "compatibility", "golden", "empty", "quality"} <= {row["name"] for row in passed["checks"]}
+    assert release.current(root) == second
+    assert run("rollback", "--config", trained, "--json").json == {
+        "schema": "shortlist.rollback/1",
+        "release": first,
+        "before": second,
     }
-    assert run("publish", str(first), "--config", trained).code == 0
     assert release.current(root) == first
+    assert run("rollback", "--to", second, "--why", "only a test", "--config", trained).code == 0
+    listed = run("models", "list", "--config", trained, "--json").json["releases"]
+    assert [(each["release"], each["state"]) for each in listed] == [(second, "live"), (first, "previous")]
+    shown = run("models", "show", "--config", trained, "--json").json
+    assert [entry["action"] for entry in shown["history"]] == ["publish", "rollback"]
+    assert shown["history"][-1]["why"] == "only a test"
+    assert shown["history"][-1]["by"].endswith("at the command line")
+    assert run("models", "prune", "--keep", "0", "--config", trained, "--json").json["removed"] == []
+
+
+def test_a_refused_release_is_a_table_and_exit_code_7(trained: Path, run: Run) -> None:
+    root = load(trained).releases_path
+    live = release.current(root)
+    made = run("train", "--config", trained, "--json").json["release"]
+    array = next((root / made).glob("*.npy"))
+    array.write_bytes(array.read_bytes()[:-1])
+    for force in ((), ("--force",)):
+        refused = run("publish", *force, "--config", trained, "--json")
+        assert refused.code == 7
+        assert refused.json["published"] is False
+        assert refused.json["failed"] == ["integrity"]
+        error = json.loads(refused.err)
+        assert (error["code"], error["exit_code"]) == ("gate_failed", 7)
+        assert "another size or SHA-256" in error["hint"]
+    table = run("publish", "--config", trained)
+    assert (table.code, "✗" in table.out, "integrity" in table.out) == (7, True, True)
+    assert release.current(root) == live
+    broken = run("models", "verify", "--config", trained, "--json")
+    assert broken.code == 7
+    assert [each["release"] for each in broken.json["releases"] if not each["whole"]] == [made]
+    (root / made).rename(root / ".draft-1-gone")  # nothing else here shall meet it
 
 
 # serving

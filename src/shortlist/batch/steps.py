@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import shortlist
 from shortlist import release
+from shortlist.batch.golden import golden
 from shortlist.batch.train import Progress, Trained, learn_rankers, quiet, split, train
 from shortlist.config import Settings, check_keys
 from shortlist.dataset import Dataset
+from shortlist.errors import DataError
 from shortlist.eval import ratings
 from shortlist.eval.baselines import System
 from shortlist.eval.bootstrap import Interval
@@ -25,11 +27,20 @@ from shortlist.types import Candidates, Queries
 
 
 @dataclass(frozen=True)
+class Rehearsal:
+    """What a configuration learns when the end of the data is hidden from it."""
+
+    held: Split
+    learned: Mapping[str, Scorer]
+    trained: Trained  # on held.final
+
+
+@dataclass(frozen=True)
 class Judged:
-    """What an evaluation found, and the rankers it learned on the way."""
+    """What an evaluation found, and the rehearsal that it judged."""
 
     result: Result
-    learned: Mapping[str, Scorer]
+    rehearsal: Rehearsal
     errors: Mapping[
         str, Mapping[str, Interval]
     ]  # of predicted ratings, see eval.ratings; empty when none are asked for
@@ -45,6 +56,24 @@ def by_role(stores: Stores) -> dict[str, object]:
     return {role: getattr(stores, role) for role in ROLES}
 
 
+def rehearse(
+    settings: Settings,
+    data: Dataset,
+    stores: Stores,
+    *,
+    how: str = "",
+    also: Sequence[str] = (),
+    progress: Progress = quiet,
+) -> Rehearsal:
+    """Fit on the past of `data`, its end hidden. DataError when there is too little to hide any."""
+    held = split(data, how or settings.evaluate.split, "evaluate.split")
+    learned = learn_rankers(settings, held.final, by_role(stores), progress=_naming("to rank", progress))
+    trained = train(
+        settings, held.final, by_role(stores), learned=learned, also=also, progress=_naming("past", progress)
+    )
+    return Rehearsal(held, learned, trained)
+
+
 def judge(
     settings: Settings,
     data: Dataset,
@@ -56,21 +85,19 @@ def judge(
     progress: Progress = quiet,
 ) -> Judged:
     """Fit on the past of `data`, ask about its end, compare with popularity and chance."""
-    held = split(data, how or settings.evaluate.split, "evaluate.split")
-    past, also = held.final, settings.evaluate.ratings
+    also = settings.evaluate.ratings
     check_keys(dict.fromkeys(also), list(settings.train.models), "train.models", "evaluate.ratings")
-    learned = learn_rankers(settings, past, by_role(stores), progress=_naming("to rank", progress))
-    trained = train(settings, past, by_role(stores), learned=learned, also=also, progress=_naming("past", progress))
-    chosen = {name: _system(trained.pipelines[name]) for name in pipelines}
+    rehearsal = rehearse(settings, data, stores, how=how, also=also, progress=progress)
+    held, trained = rehearsal.held, rehearsal.trained
     result = evaluate(
-        chosen,
+        {name: system(trained.pipelines[name]) for name in pipelines},
         held,
         against=against,
         ks=settings.evaluate.k,
         resamples=settings.evaluate.resamples,
         seed=settings.evaluate.seed,
     )
-    return Judged(result, learned, _errors(settings, data, held, {name: trained.models[name] for name in also}))
+    return Judged(result, rehearsal, _errors(settings, data, held, {name: trained.models[name] for name in also}))
 
 
 def _errors(
@@ -90,27 +117,47 @@ def make_release(
     stores: Stores,
     *,
     created: datetime,
-    learned: Mapping[str, Scorer] | None = None,
+    rehearsal: Rehearsal | None = None,
     progress: Progress = quiet,
 ) -> tuple[str, Mapping[str, Any]]:
-    """Train on all of `data` and write a release; its version and the facts recorded with it. Nothing serves it yet."""
-    if learned is None:
-        learned = learn_rankers(settings, data, by_role(stores), progress=_naming("to rank", progress))
+    """Train on all of `data` and write a release; its version and the facts recorded with it. Nothing serves it yet.
+
+    With it goes what the gate needs: golden lists, and the judged pipeline of `rehearsal`, made here when not given.
+    """
+    if rehearsal is None:
+        try:
+            rehearsal = rehearse(settings, data, stores, progress=progress)
+        except DataError:  # too little to hide any of it: the gate will say that quality was not compared
+            learned = learn_rankers(settings, data, by_role(stores), progress=_naming("to rank", progress))
+    if rehearsal is not None:
+        learned = dict(rehearsal.learned)
     trained = train(settings, data, by_role(stores), learned=learned, progress=_naming("all", progress))
     facts = _facts(data, trained, created)
-    return release.save(settings.releases_path, trained.pipelines, facts), facts
+    facts["catalog"] = release.fingerprint(stores.catalog)
+    parts: dict[str, object] = {"golden": golden(trained.pipelines, data, seed=settings.train.seed)}
+    if rehearsal is not None:
+        name = judged_pipeline(trained.pipelines)
+        parts["rehearsal"] = {name: rehearsal.trained.pipelines[name]}
+    return release.save(settings.releases_path, trained.pipelines, facts, parts=parts), facts
+
+
+def judged_pipeline(names: Iterable[str]) -> str:
+    """The pipeline whose quality decides: home, or the first there is."""
+    return "home" if "home" in names else min(names)
+
+
+def system(pipeline: Pipeline) -> System:
+    """A pipeline as the evaluation asks it."""
+
+    def answer(queries: Queries, k: int) -> Candidates:
+        return pipeline.recommend(queries, k)[0]
+
+    return answer
 
 
 def _naming(part: str, progress: Progress) -> Progress:
     """What is fitted twice, said apart: on the past so that rankers can learn, on all that there is."""
     return lambda what, seconds: progress(f"{part}: {what}", seconds)
-
-
-def _system(pipeline: Pipeline) -> System:
-    def answer(queries: Queries, k: int) -> Candidates:
-        return pipeline.recommend(queries, k)[0]
-
-    return answer
 
 
 def _facts(data: Dataset, trained: Trained, created: datetime) -> dict[str, Any]:

@@ -10,7 +10,22 @@ from typing import Any
 
 import typer
 
-from shortlist.cli import demo, evaluate, ingest, init, keys, publish, recommend, serve, similar, train, version
+from shortlist.cli import (
+    demo,
+    evaluate,
+    ingest,
+    init,
+    keys,
+    models,
+    publish,
+    recommend,
+    rollback,
+    serve,
+    similar,
+    train,
+    version,
+    why,
+)
 from shortlist.cli.failures import explain
 
 app = typer.Typer(
@@ -34,8 +49,11 @@ app.command("ingest", help=ingest.HELP, short_help="Load events, items and users
 app.command("train", help=train.HELP, short_help="Fit the models, write a release.")(train.train)
 app.command("evaluate", help=evaluate.HELP, short_help="Compare with popularity and chance.")(evaluate.evaluate)
 app.command("publish", help=publish.HELP, short_help="Make a release the one that is served.")(publish.publish)
+app.command("rollback", help=rollback.HELP, short_help="Serve the release before this one again.")(rollback.rollback)
+app.add_typer(models.group, name="models", help=models.HELP, short_help="Releases: list, show, verify, prune.")
 app.command("serve", help=serve.HELP, short_help="Answer over HTTP.")(serve.serve)
 app.command("recommend", help=recommend.HELP, short_help="One person's list, with reasons.")(recommend.recommend)
+app.command("why", help=why.HELP, short_help="What became of one item on one person's list.")(why.why)
 app.command("similar", help=similar.HELP, short_help="Items like one item.")(similar.similar)
 app.add_typer(keys.group, name="keys", help=keys.HELP, short_help="API keys: make, list, revoke.")
 app.command("version", help=version.HELP, short_help="Versions of Shortlist and what it stands on.")(version.version)

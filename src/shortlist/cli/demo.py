@@ -58,8 +58,7 @@ def _run(
 ) -> None:
     from datetime import UTC, datetime
 
-    from shortlist import release
-    from shortlist.batch import demo, steps
+    from shortlist.batch import demo, gate, steps
     from shortlist.batch.train import read_window
     from shortlist.cli.answers import asked
     from shortlist.config import load
@@ -96,11 +95,11 @@ def _run(
             judged = steps.judge(settings, data, stores)
             told(_verdict(judged.result))
         with clock.step("train") as told:
-            version, facts = steps.make_release(settings, data, stores, created=started, learned=judged.learned)
+            version, facts = steps.make_release(settings, data, stores, created=started, rehearsal=judged.rehearsal)
             told(f"{len(facts['seconds'])} models on everything")
         with clock.step("publish") as told:
-            release.publish(settings.releases_path, version)
-            told(version)
+            passed = gate.publish(settings, stores, version, by="shortlist demo")
+            told(f"{version}: {sum(each.verdict == 'pass' for each in passed.checks)} checks passed")
         chosen = demo.people(data, stores.catalog.ids("user", _all(data.n_users)))
     found: dict[str, Any] = {"world": frames.name, "release": version, "evaluation": judged.result.as_json()}
 

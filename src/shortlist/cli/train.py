@@ -23,13 +23,15 @@ HELP = described(
 
 def train(
     config: Config = HERE,
-    publish: Annotated[bool, typer.Option("--publish", help="Make it current at once, without evaluating.")] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Let it through the gate at once, see shortlist publish.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    from shortlist import release
     from shortlist.batch import steps
     from shortlist.batch.train import read_window
+    from shortlist.cli.publish import as_json, through_the_gate
     from shortlist.config import load
 
     screen = Screen(json=json, quiet=quiet)
@@ -38,8 +40,8 @@ def train(
         data = read_window(settings, stores.catalog, stores.log)
         screen.say(f"{len(data):,} events of {data.n_users:,} people and {data.n_items:,} items")
         made, facts = steps.make_release(settings, data, stores, created=datetime.now(UTC), progress=screen.fitted)
-    if publish:
-        release.publish(settings.releases_path, made)
-    screen.text(f"release {made}")
-    screen.result("train", {"release": made, "published": publish, "facts": dict(facts)})
-    screen.next("shortlist serve" if publish else f"shortlist evaluate, then: shortlist publish {made}")
+        screen.text(f"release {made}")
+        gate = through_the_gate(screen, settings, stores, made) if publish else None
+    shown = {name: value for name, value in facts.items() if name != "catalog"}
+    screen.result("train", {"release": made, "facts": shown, "gate": None if gate is None else as_json(gate)})
+    screen.next("shortlist serve" if publish else f"shortlist publish {made}")
