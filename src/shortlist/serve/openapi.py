@@ -43,7 +43,16 @@ def document(endpoints: Iterable[Endpoint]) -> Schema:
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "made by `shortlist keys create`; needed off loopback, and where keys are required",
+                }
+            },
+        },
         "x-codes": {
             name: {"status": code.status, "title": code.title, "retryable": code.retryable, "hint": code.hint}
             for name, code in CODES.items()
@@ -63,9 +72,8 @@ def _operation(endpoint: Endpoint, asked: dict[str, Schema]) -> Schema:
         )
     for name in re.findall(r"{(\w+)}", endpoint.path):
         described = "opaque text of 1 to 256 bytes, percent-encoded"
-        parameters.insert(
-            0, {"name": name, "in": "path", "required": True, "description": described, "schema": {"type": "string"}}
-        )
+        id = {"type": "string", "minLength": 1, "maxLength": 256}
+        parameters.insert(0, {"name": name, "in": "path", "required": True, "description": described, "schema": id})
     media = endpoint.media.partition(";")[0]
     shape = {"type": "object" if media == "application/json" else "string"}
     content = {"schema": _reference(endpoint.answer) if endpoint.answer else shape}
@@ -78,6 +86,7 @@ def _operation(endpoint: Endpoint, asked: dict[str, Schema]) -> Schema:
         "summary": endpoint.summary,
         "parameters": parameters,
         "responses": {**answers, "default": problem},
+        "security": [] if endpoint.scope == "public" else [{"key": [endpoint.scope, *(["pii:read"] * endpoint.pii)]}],
     }
     if endpoint.body:
         body: Schema = {"schema": _reference(endpoint.body)}

@@ -21,14 +21,17 @@ from shortlist.types import Column
 T = TypeVar("T")
 ID_BYTES = 256
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FLOAT32 = 3.4e38  # values are kept as float32
+VALUE = 1e12  # of an event: a rating, seconds, a price; sums of squares of it stay finite as float32
 
 Id: TypeAlias = Annotated[
     str | int,
-    Meta(description="opaque text of 1 to 256 bytes, compared exactly; a whole number is taken as its decimal text"),
+    Meta(
+        description="opaque text of 1 to 256 bytes, compared exactly; a whole number is taken as its decimal text",
+        extra_json_schema={"minLength": 1, "maxLength": ID_BYTES},
+    ),
 ]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339 with a zone")]
-Number: TypeAlias = Annotated[float, Meta(ge=-FLOAT32, le=FLOAT32)]
+Number: TypeAlias = Annotated[float, Meta(ge=-VALUE, le=VALUE)]
 Field: TypeAlias = str | float | bool | list[str]
 
 
