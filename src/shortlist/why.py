@@ -104,7 +104,10 @@ class Account:
             if move.never or (move.before <= self.places and not move.after):
                 return Refused("rerank", move.name, move.reason or Reason("moved down by {rule}", {"rule": move.name}))
         facts = {name: getattr(self.ranked, name) for name in ("place", "of", "score", "last", "enough")}
-        text = "place {place} of {of} with a score of {score}; the last of {places} shown has {last}"
+        text = (
+            "place {place} of {of} with a score of {score}; the last of {places} shown has {last},"
+            " and a page of {enough} would show it"
+        )
         return Refused("rank", "", Reason(text, {**facts, "places": self.places}))
 
     def _unproposed(self) -> Refused:
@@ -175,7 +178,7 @@ def explain(
 
 
 def refusals(
-    pipeline: Pipeline, queries: Queries, found: Candidates, *, late: bool, condition: Reasoned | None = None
+    pipeline: Pipeline, queries: Queries, found: Candidates, *, late: bool = False, condition: Reasoned | None = None
 ) -> list[list[Refused]]:
     """For each row of `found` (N,) what takes it out, in order: the request, then the filters. `queries` is one query.
 
@@ -285,18 +288,22 @@ def _proposal(
     opinion = float(score[at[0]]) if len(at) else np.nan
     if scorer is not None and not len(at):
         opinion = float(scorer.score(queries, asked)[0])
+    others = replace(
+        queries, history=queries.history.where(queries.history["item"] != item)
+    )  # it is no reason for itself
     because = -1
     if isinstance(source, Explainer) and not np.isnan(opinion):
-        because = int(source.because(queries, asked)[0])
-    parts = () if scorer is None or np.isnan(opinion) else _spoken(scorer, queries, item, likings)
+        because = int(source.because(others, asked)[0])
+    parts = () if scorer is None or np.isnan(opinion) else _spoken(scorer, others, item, likings, because)
     return Proposal(name, k, int(at[0]) + 1 if len(at) else 0, opinion, least, because, parts)
 
 
-def _spoken(source: Scorer, queries: Queries, item: int, count: int) -> tuple[tuple[int, float], ...]:
-    """The `count` items of the history without which the score falls furthest, and how far."""
+def _spoken(source: Scorer, queries: Queries, item: int, count: int, named: int) -> tuple[tuple[int, float], ...]:
+    """The `count` items of the history without which the score falls furthest, `named` among them, and how far."""
     history = queries.history
-    liked = history["item"][history["weight"] > 0][::-1]
-    liked = liked[np.sort(np.unique(liked, return_index=True)[1])][:LIKINGS]  # newest first
+    liked = np.append(history["item"][history["weight"] > 0], np.int32(named))[::-1]
+    liked = liked[np.sort(np.unique(liked, return_index=True)[1])][: LIKINGS + 1]  # newest first
+    liked = liked[liked >= 0]
     if not count or not len(liked):
         return ()
     asked = queries.take(np.zeros(len(liked) + 1, np.intp))
@@ -307,8 +314,9 @@ def _spoken(source: Scorer, queries: Queries, item: int, count: int) -> tuple[tu
     rows = Candidates(np.arange(len(asked), dtype=np.int32), np.full(len(asked), item, np.int32))
     score = np.nan_to_num(source.score(asked, rows))
     fall = score[0] - score[1:]
-    best = np.argsort(-fall, kind="stable")[:count]
-    return tuple((int(liked[at]), float(fall[at])) for at in best if fall[at] > NOISE * abs(score[0]))
+    best = [at for at in np.argsort(-fall, kind="stable") if fall[at] > NOISE * abs(score[0])]
+    told = [at for place, at in enumerate(best) if place < count or liked[at] == named]
+    return tuple((int(liked[at]), float(fall[at])) for at in told)
 
 
 def _rules(reranker: Reranker) -> tuple[Reranker, ...]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from shortlist.cli.failures import Usage
 from shortlist.cli.screen import Screen
+from shortlist.cli.why import tree
 from shortlist.errors import NotFound
 
 if TYPE_CHECKING:
     from shortlist.config import Settings
     from shortlist.serve.service import Service
+    from shortlist.serve.why import Explanation
     from shortlist.serve.wire import Item, Recommendation
 
 
@@ -53,8 +55,8 @@ def titles(service: Service) -> list[str]:
     return [name] if name in service.catalog.names("item") else []
 
 
-def show(screen: Screen, command: str, answer: Recommendation, *, trace: bool) -> None:
-    """A list with reasons, how far it is from what was configured, and each stage when wanted."""
+def show(screen: Screen, command: str, answer: Recommendation, *, trace: bool, why: Sequence[Explanation] = ()) -> None:
+    """A list with reasons, how far it is from what was configured; each stage, and each item's way, when wanted."""
     from msgspec import to_builtins
 
     screen.table(("", "item", "title", "score", "why"), [_row(each) for each in answer.items])
@@ -66,8 +68,11 @@ def show(screen: Screen, command: str, answer: Recommendation, *, trace: bool) -
             ("stage", "name", "ms", "rows in", "rows out", "error"),
             [(each.stage, each.name, each.ms, each.rows_in, each.rows_out, each.error) for each in answer.trace],
         )
+    for each in why:
+        screen.text("\n".join(["", *tree(each)]))
     screen.say(f"release {answer.versions.release}, {answer.timing_ms:.1f} ms")
-    screen.result(command, to_builtins(answer))
+    also = {"explanations": to_builtins(why)} if why else {}
+    screen.result(command, {**to_builtins(answer), **also})
     if answer.items:
         screen.next(f"shortlist similar {answer.items[0].id}")
     else:

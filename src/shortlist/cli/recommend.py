@@ -11,6 +11,7 @@ HELP = described(
     """
     shortlist recommend 42
     shortlist recommend 42 -n 5 --trace
+    shortlist recommend 42 -n 3 --why
     shortlist recommend 42 --where "year >= 1990 and 'Drama' in genres"
     shortlist recommend 42 --at 1998-03-01T00:00:00Z --json
     """,
@@ -28,6 +29,7 @@ def recommend(
     where: Annotated[str, typer.Option(metavar="CONDITION", help="A condition on item columns.")] = "",
     at: Annotated[str, typer.Option(metavar="TIME", help="With the history up to then (ISO 8601, UTC).")] = "",
     trace: Annotated[bool, typer.Option("--trace", help="What each stage did and how long it took.")] = False,
+    why: Annotated[bool, typer.Option("--why", help="Everything that led to each item, stage by stage.")] = False,
     config: Config = HERE,
     json: Json = False,
     quiet: Quiet = False,
@@ -35,7 +37,8 @@ def recommend(
     from shortlist.cli.answers import asked, show, titles
     from shortlist.config import load
     from shortlist.serve.problems import Refusal
-    from shortlist.serve.wire import RecommendRequest
+    from shortlist.serve.why import ExplainRequest, explain
+    from shortlist.serve.wire import Question, RecommendRequest
 
     screen = Screen(json=json, quiet=quiet)
     with asked(load(config), at) as service:
@@ -52,4 +55,10 @@ def recommend(
             raise answer
         if service.catalog.rows("user", [user])[0] < 0:
             screen.say(f"{user!r} is unknown: this is what a newcomer gets")
-        show(screen, "recommend", answer, trace=trace)
+        told = []
+        if why:
+            question = {name: getattr(ask, name) for name in Question.__struct_fields__}
+            told = [
+                explain(service, ExplainRequest(item_id=item.id, **question), "command-line") for item in answer.items
+            ]
+        show(screen, "recommend", answer, trace=trace, why=told)
