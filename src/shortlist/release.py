@@ -265,6 +265,14 @@ def check_catalog(facts: Mapping[str, Any], catalog: Catalog, where: str = "") -
         )
 
 
+def age(facts: Mapping[str, Any], now: int) -> float | None:
+    """Seconds from the making of a release to `now` (microseconds), by its facts; None when they do not say."""
+    if not isinstance(created := facts.get("created"), str):
+        return None
+    made = datetime.fromisoformat(created)
+    return now / 1e6 - made.replace(tzinfo=made.tzinfo or UTC).timestamp()
+
+
 def facts(root: Path, version: str) -> Mapping[str, Any]:
     """What was recorded with a release, without loading its arrays."""
     found: Mapping[str, Any] = manifest_of(_folder(root, version))["facts"]

@@ -106,9 +106,9 @@ class EventLoad:
             aside = np.flatnonzero(absent)[~self._erased(frame["user"].filter(absent))]
             if policy == "hold":
                 self._hold(frame[aside])
-                failpoints.at("held.stored")
             else:
                 refused.write(self._unknown(batch, frame["user"], position, aside, entity), self.tally)
+            failpoints.at("held.stored")
             position, frame = position[~absent], frame.filter(~absent)
         if len(frame):
             events = self._events(frame)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from shortlist import ops
+from shortlist import failpoints, ops
 from shortlist.dataset import Kinds
 from shortlist.protocols import Catalog, EventLog
 from shortlist.types import Events, Mask
@@ -56,6 +56,7 @@ def release(held: Held, items: Sequence[str], catalog: Catalog, log: EventLog, k
         codes = {name: kind.code for name, kind in kinds.table.items()}
         frame = frame.with_columns(pl.col("kind").replace_strict(codes, return_dtype=pl.UInt8))
         user = catalog.rows("user", frame["user"].to_list(), create=True)
+        failpoints.at("held.named")
         item = catalog.rows("item", frame["item"].to_list())
         kind, value, time = (
             frame["kind"].to_numpy(),

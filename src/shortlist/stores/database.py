@@ -223,6 +223,7 @@ def _hold(folder: Path) -> int:
             ) from error
     failpoints.at("lock.taken")
     os.truncate(held, 0)
+    failpoints.at("lock.cleared")
     os.pwrite(held, f"{os.getpid()} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n".encode(), 0)
     failpoints.at("lock.named")
     return held

@@ -110,6 +110,7 @@ class EmbeddedLog:
             with self._database.write() as sql:
                 sql.executemany("INSERT OR IGNORE INTO gone VALUES (?)", [(row,) for row in known.tolist()])
             self._erased = _marked(self._erased, known)
+        failpoints.at("log.erasing")
         erased, counts = self._erased, np.zeros(int(users.max(initial=-1)) + 1, np.int64)
         for gone in self._remove(("user",), lambda events: gather(erased, events["user"], False)):
             counts += np.bincount(gone["user"].to_numpy(), minlength=len(counts))[: len(counts)]
@@ -131,6 +132,7 @@ class EmbeddedLog:
                     _, tail = _tail(sql, 0)
                 if wrong({name: getattr(tail, name) for name in names}).any():
                     self._store_segments(Events.empty())
+                    failpoints.at("log.rolled")
             with self._database.read() as sql:
                 segments = sql.execute("SELECT first, count, file FROM segment ORDER BY first").fetchall()
             for first, count, file in segments:
@@ -154,10 +156,12 @@ class EmbeddedLog:
         base, _, version = file.removesuffix(".parquet").partition(".")
         name = f"{base}.{int(version or 0) + 1}.parquet"
         self._write_frame(name, kept)
+        failpoints.at("log.rewritten")
         with self._database.lock:
             with self._database.write() as sql:
                 sql.execute("UPDATE segment SET file = ? WHERE first = ?", (name, first))
             self._known.discard(_ids(gone))
+        failpoints.at("log.replaced")
         path.unlink(missing_ok=True)
         return gone
 

@@ -1,0 +1,1 @@
+"""Faults done to real processes, judged by what their client saw. `python -m benchmarks.faults --help`"""
