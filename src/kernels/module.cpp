@@ -444,6 +444,7 @@ std::string use(const std::string &name) {
 
 NB_MODULE(_kernels, m) {
     using namespace nb::literals;
+    nb::set_leak_warnings(false);  // a log that is open when the interpreter ends keeps its set of ids
     m.def("top_of_matrix", &top_of_matrix, "scores"_a, "k"_a, "threads"_a = 0);
     m.def("top_of_product", &top_of_product, "users"_a, "items"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a,
           "threads"_a = 0);

@@ -153,14 +153,12 @@ class Dataset:
         """(U, I) float32: summed weight of what each user liked. Pairs whose sum is not positive are absent."""
         from scipy.sparse import csr_array
 
-        said = np.flatnonzero(self.weight)
-        user, item = self.events.user[said], self.events.item[said]
-        order, begins = ops.grouped(user, item)
-        first = np.flatnonzero(begins)
-        total = np.add.reduceat(self.weight[said[order]], first) if len(first) else np.empty(0, np.float32)
-        pair = order[first][total > 0]
-        ptr = _pointers(user[pair], self.n_users)
-        return csr_array((total[total > 0], item[pair], ptr), shape=(self.n_users, self.n_items))
+        said = self.sequences.where(self.sequences["weight"] != 0)
+        matrix = csr_array((said["weight"], said["item"], said.ptr), shape=(self.n_users, self.n_items))
+        matrix.sum_duplicates()
+        matrix.data[matrix.data < 0] = 0
+        matrix.eliminate_zeros()
+        return matrix
 
     @cached_property
     def ratings(self) -> csr_array:

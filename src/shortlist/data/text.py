@@ -6,6 +6,7 @@ import codecs
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -220,7 +221,19 @@ def _lines(block: bytes) -> list[str]:
 
 
 def read(path: Path, form: Form) -> Iterator[Batch]:
-    """The rows of a text table. Lines that are no whole record become rejects; blank lines are no rows."""
+    """The rows of a text table. Lines that are no whole record become rejects; blank lines are no rows.
+
+    The next batch is cut by another thread while the caller works on one.
+    """
+    batches = _batches(path, form)
+    with ThreadPoolExecutor(1, "shortlist-read") as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
+
+
+def _batches(path: Path, form: Form) -> Iterator[Batch]:
     waiting: list[str] = []
     line, skip = 1, form.header
     for part, done, last in _parts(path, form):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import repeat
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -83,8 +83,7 @@ class EmbeddedCatalog:
                 new = [id for id in dict.fromkeys(ids) if id not in table.row]
                 if entity == "user":
                     new = [id for id in new if id not in self.erasures]
-                for id in new:
-                    _check_id(entity, id)
+                _check_ids(entity, new)
                 first = len(table.ids)
                 with self._database.write() as sql:
                     sql.executemany(f"INSERT INTO {entity}_id VALUES (?, ?)", enumerate(new, first))
@@ -359,6 +358,14 @@ def _is_unicode(value: str | tuple[str, ...]) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _check_ids(entity: str, ids: Sequence[object]) -> None:
+    """Refuse the first id that is none; many are looked at together as long as nothing is wrong."""
+    if all(isinstance(id, str) and id for id in ids) and _clean("".join(texts := cast(Sequence[str], ids)) or "-"):
+        ids = [id for id in texts if len(id) * 4 > LONGEST]
+    for id in ids:
+        _check_id(entity, id)
 
 
 def _check_id(entity: str, id: object) -> None:

@@ -54,7 +54,7 @@ def test_the_first_row_of_an_id_stays(first: list[tuple[int, int]], second: list
     assert own.find(array(asked)).tolist() == [rows.get(pair, -1) for pair in asked]
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 511, 512, 513, 70_000])
+@pytest.mark.parametrize("size", [0, 1, 2, 511, 512, 513, 70_000, 2**20 + 3])
 @pytest.mark.parametrize("span", [1, 3, 2**11, 2**12, 2**40, 2**63 - 1])
 def test_order_is_stable(size: int, span: int) -> None:
     key = np.random.default_rng(size).integers(-span, span, size)
