@@ -32,6 +32,7 @@ class Call:
     query: Any
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)  # names in any case
+    waited: float = 0.0  # seconds between its arrival and now
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ WORKERS = 4  # requests worked on at once; arrays are computed outside the inter
 WAITING = 256  # requests that have arrived and wait for an answer before new ones are turned away
 BODY_SECONDS = 30  # until a body must have arrived
 SEND_SECONDS = 30  # until the client must have taken a part of an answer
+GRACE = 0.05  # seconds past its deadline that a request which a worker has begun gets for its fallback
 PORTS = 50  # tried after the wanted one
 HEADERS = {
     "Cache-Control": "no-store",
@@ -265,7 +266,7 @@ class _Door:
         if request.headers.get("content-encoding", "identity") != "identity":
             raise Refusal("malformed_body", "the body is compressed", hint="send it as it is, without Content-Encoding")
         body = await _body(request, settings.max_body * (10 if endpoint.larger else 1)) if endpoint.body else b""
-        asked = _Asked(endpoint, request, key, body)
+        asked = _Asked(endpoint, request, key, body, perf_counter())
         if endpoint.quick:
             return _answer(self.service, self.access, asked, lambda seconds: None)
         if self.waiting >= WAITING:
@@ -284,15 +285,14 @@ class _Door:
         """The answer of a worker. TimeoutError after `seconds`, or earlier when the request says so; a worker that has
         not begun by then never begins."""
         loop = asyncio.get_running_loop()
-        start = loop.time()
         async with asyncio.timeout(seconds) as limit:
 
-            def reschedule(allowed: float) -> None:
+            def reschedule(left: float) -> None:
                 with suppress(RuntimeError):  # too late: it is over already
-                    limit.reschedule(start + allowed)
+                    limit.reschedule(loop.time() + max(0.0, left) + GRACE)
 
-            def hurry(allowed: float) -> None:
-                loop.call_soon_threadsafe(reschedule, allowed)
+            def hurry(left: float) -> None:
+                loop.call_soon_threadsafe(reschedule, left)
 
             return await loop.run_in_executor(self.workers, _answer, self.service, self.access, asked, hurry)
 
@@ -305,6 +305,7 @@ class _Asked:
     request: Request
     key: Key | None
     body: bytes
+    arrived: float  # perf_counter
 
     def read(self) -> Call:
         """Decoded, or a Refusal."""
@@ -320,16 +321,17 @@ class _Asked:
             raise Refusal("invalid_argument", "the id in the path is not UTF-8, percent-encoded") from None
         body = wire.decode(self.body, endpoint.body) if endpoint.body else None
         asked = wire.parameters(query, endpoint.query)
-        return Call(request.scope["request_id"], id, asked, body, request.headers)
+        waited = perf_counter() - self.arrived
+        return Call(request.scope["request_id"], id, asked, body, request.headers, waited)
 
 
 def _answer(service: Service, access: Access, asked: _Asked, hurry: Callable[[float], None]) -> Response:
-    """Everything between the bytes of a body and the bytes of an answer. `hurry` is told how many seconds the request
-    itself allows."""
+    """Everything between the bytes of a body and the bytes of an answer. `hurry` is told how many seconds are left when
+    the request itself says so."""
     call = asked.read()
     access.permit(asked.key, asked.endpoint, call)
     if allowed := getattr(call.body, "deadline_ms", None):
-        hurry(allowed / 1000)
+        hurry(allowed / 1000 - call.waited)
     name = call.headers.get("idempotency-key") if asked.endpoint.once else None
     if name is None:
         return _said(service, asked.endpoint, call)

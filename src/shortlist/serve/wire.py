@@ -73,6 +73,12 @@ class RecommendRequest(Question):
         Literal["none", "short", "full"], Meta(description="short: reasons; full: also source scores and every stage")
     ] = "short"
     fields: Annotated[list[str], Meta(max_length=100, description="item columns to send along")] = []
+    deadline_ms: (
+        Annotated[
+            int, Meta(ge=1, le=60_000, description="what cannot be done by then is left out; [serve] deadline_ms if less")
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class BatchRequest(Struct, forbid_unknown_fields=True):
