@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,8 @@ from shortlist.protocols import Catalog, Filter
 from shortlist.recall.given import Given
 from shortlist.types import Candidates, Mask, Queries, Ragged, Rows, Scores
 
-LEVELS = ("none", "partial", "stale", "fallback_popular", "fallback_static")
+Level = Literal["none", "partial", "stale", "fallback_popular", "fallback_static"]
+LEVELS: tuple[Level, ...] = ("none", "partial", "stale", "fallback_popular", "fallback_static")
 STALE, POPULAR, STATIC = 2, 3, 4
 LASTS = 30_000_000  # microseconds that what filters say is good for while the catalogue stays as it is
 NOTHING: Rows = np.empty(0, np.int32)

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shortlist import release
+from shortlist.batch.golden import warm_up
 from shortlist.budget import Breaker, Effort
-from shortlist.config import Builder, Settings
+from shortlist.config import Builder, PipelineTable, Settings
 from shortlist.data.held import release as release_held
 from shortlist.derived import Derived, all_rows
 from shortlist.errors import ConfigError, NotFound, ReleaseError, StoreError
@@ -29,6 +30,7 @@ from shortlist.protocols import Feature, Filter
 from shortlist.recall.fresh import Fresh
 from shortlist.release import Release
 from shortlist.rungs import Ladder, LastLists
+from shortlist.scenarios import Scenarios
 from shortlist.stores import ROLES, Stores, open_stores
 from shortlist.stores.embedded import Embedded
 from shortlist.stream.fold import TRIES, Resumable, Setbacks, catch_up
@@ -66,6 +68,7 @@ class Runtime:
         embedded = next((each for each in stores.backends.values() if isinstance(each, Embedded)), None)
         self.held = embedded.held if embedded else None
         self.meta = embedded.meta if embedded else None
+        self.scenarios = Scenarios(self.meta, settings, self.catalog, self._by_role())
         self._present = Derived(self.catalog, self._removed)
         self.effort = Effort(settings.serve.deadline_ms / 1000)
         self.breaker = Breaker(settings.serve.deadline_ms / 2000)
@@ -75,7 +78,7 @@ class Runtime:
         self._fold_lock, self._swap_lock = threading.Lock(), threading.Lock()
         self._unsaved = 0
         self.setbacks = Setbacks(tries=TRIES - 1)  # at the start there is no second try: nobody is to be locked out
-        self.release = self._untrained()
+        self.trained = self.release = self._untrained()  # as it was published, and with what was edited since
 
     @classmethod
     def open(
@@ -210,16 +213,37 @@ class Runtime:
             if version is None or version == self.release.version or version in self.refused:
                 return False
             try:
-                loaded = release.load(root, version, self._by_role(), trust=self.settings.releases.trust)
-                _warm_up(loaded, self.clock())
+                trained = release.load(root, version, self._by_role(), trust=self.settings.releases.trust)
+                loaded = self.scenarios.over(trained)
+                warm_up(loaded, self.catalog, self.clock())
             except Exception as error:  # whatever a foreign class raises: what is served now goes on
                 self.refused = f"release {version}: {type(error).__name__}: {error}"
                 return False
             self.ladder.refresh(loaded.pipelines, self.clock())
-            self.release, self.refused = loaded, ""
+            self.trained, self.release, self.refused = trained, loaded, ""
             gc.collect()
             gc.freeze()
             return True
+
+    def edit(self, name: str, table: PipelineTable | None) -> None:
+        """Serve scenario `name` made from `table` from the next answer on, and after every restart and swap; None =
+        again as the release has it. Raises ConfigError when the release does not hold what the table needs."""
+        with self._swap_lock:
+            if table is not None:
+                self.trial(name, table)
+            self.scenarios.edit(name, table, self.clock())
+            loaded = self.scenarios.over(self.trained)
+            self.ladder.refresh(loaded.pipelines, self.clock())
+            self.release = loaded
+
+    def trial(self, name: str, table: PipelineTable) -> Release:
+        """A release of this one scenario, which has answered once. ConfigError when it cannot."""
+        made = replace(self.trained, pipelines={name: self.scenarios.build(self.trained, name, table)})
+        try:
+            warm_up(made, self.catalog, self.clock())
+        except Exception as error:
+            raise ConfigError(f"it does not answer: {type(error).__name__}: {error}", where=name) from error
+        return made
 
     def _recent(self, user: Rows) -> tuple[Ragged, Columns]:
         """What people did last; where the state cannot be read nothing, and a column that says why."""
@@ -258,7 +282,7 @@ class Runtime:
     def _fold(self) -> None:
         """In order of the log, each event once, whichever thread comes first; the next makes up for one that failed."""
         with self._fold_lock:
-            features = _features(self.release)
+            features = _features(self.trained)  # of which edited scenarios use a part
             self._unsaved += catch_up(self.stores.log, self.state, features, self.settings.history.keep, self.setbacks)
             if self._unsaved >= SNAPSHOT and not self.read_only:
                 with suppress(StoreError):  # a full disk stops no answer: the log has it all, a later fold tries again
@@ -313,12 +337,6 @@ def _features(serving: Release) -> Sequence[Feature]:
     """Every feature of every pipeline, one that several share once."""
     each = (feature for pipeline in serving.pipelines.values() for feature in pipeline.features.values())
     return list({id(feature): feature for feature in each}.values())
-
-
-def _warm_up(loaded: Release, now: int) -> None:
-    """Ask every pipeline once, so that what is wrong shows before it is served and memory-mapped arrays are read."""
-    for pipeline in loaded.pipelines.values():
-        pipeline.recommend(Queries.of([-1, 0], time=now), pipeline.limit)
 
 
 def _joined(history: Ragged, session: Ragged) -> Ragged:

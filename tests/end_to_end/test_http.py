@@ -166,7 +166,7 @@ def test_more_places_than_items_are_told(served: Served) -> None:
     fallen = [item for item in answer["items"] if item["sources"] == ["fallback"]]
     assert fallen
     assert all(item["score"] is None for item in fallen)
-    assert answer["degradation"]["level"] == "fallback"
+    assert answer["degradation"]["level"] == "fallback_popular"
     assert str(len(fallen)) in answer["degradation"]["reasons"][0]
 
 
@@ -548,7 +548,7 @@ def test_before_the_first_release_the_page_is_not_empty(untrained: Settings) -> 
         answer = served.recommend(user_id="u3", n=5)
         assert len(answer["items"]) == 5
         assert answer["versions"] == {"release": None, "data_as_of": None}
-        assert answer["degradation"]["level"] == "fallback"
+        assert answer["degradation"]["level"] == "fallback_popular"
         assert any("no release" in reason for reason in answer["degradation"]["reasons"])
         assert served.client.get("/readyz").json()["release"] is None
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from shortlist.release import Release
+from shortlist.release import Release, age
+from shortlist.rungs import LEVELS
 from shortlist.runtime import Reply
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -61,7 +61,9 @@ class Metrics:
     def answered(self, scenario: str, lists: int, reply: Reply) -> None:
         """Everything that the trace of a reply of so many lists says."""
         trace, slate = reply.trace, reply.slate
-        self.recommendations.labels(scenario, trace.level).inc(lists)
+        for rung, count in enumerate(np.bincount(reply.rung, minlength=len(LEVELS)).tolist()):
+            if count:
+                self.recommendations.labels(scenario, LEVELS[rung]).inc(count)
         self.empty.inc(lists - len(np.unique(slate.query)))
         for step in (*trace.steps, *reply.explained.steps):
             name = f"{step.stage} {step.name}".strip()
@@ -80,9 +82,7 @@ class Metrics:
         return generate_latest(self.registry)
 
     def _age(self, facts: Mapping[str, object], now: int) -> None:
-        if isinstance(created := facts.get("created"), str):
-            made = datetime.fromisoformat(created)
-            made = made.replace(tzinfo=made.tzinfo or UTC)
-            self.model_age.set(now / 1e6 - made.timestamp())
+        if (seconds := age(facts, now)) is not None:
+            self.model_age.set(seconds)
         if isinstance(newest := facts.get("last_event"), int):
             self.data_age.labels("release").set((now - newest) / 1e6)

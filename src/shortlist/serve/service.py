@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from msgspec import UNSET
 
 from shortlist.data.events import request_number
+from shortlist.dataset import duration
 from shortlist.errors import ConfigError
 from shortlist.pipeline import FilterFailed
-from shortlist.runtime import Reply, Runtime
+from shortlist.release import Release
+from shortlist.runtime import Runtime
 from shortlist.serve import wire
 from shortlist.serve.cursors import Cursors
+from shortlist.serve.idempotency import Once
 from shortlist.serve.intake import Intake, kind_code
+from shortlist.serve.lists import Lists, degradations
 from shortlist.serve.metrics import Metrics
+from shortlist.serve.privacy import Privacy
 from shortlist.serve.problems import Refusal, refusal
+from shortlist.serve.remembered import Memory
 from shortlist.types import HISTORY, Queries, Ragged, Rows
 
 LOOKED_AT = 2_000  # people among whom different ones are looked for
 SESSION: Mapping[str, Any] = {name: HISTORY[name] for name in ("item", "kind", "value", "time")}
-VERBS = {
-    "view": "saw",
-    "click": "clicked",
-    "rate": "rated",
-    "like": "liked",
-    "cart": "put into the cart",
-    "buy": "bought",
-}
-WORDS = {
-    "popular": "popular with everyone",
-    "top": "rated highly by many",
-    "fresh": "new here",
-    "new": "new here",
-    "explore": "something different, to learn what you like",
-    "fallback": "from the list that everyone gets",
-}
-"""What a source that names no item says; any other: "found by NAME"."""
 
 
 class ConditionRefused(ConfigError):
@@ -54,30 +42,40 @@ class Service:
         self.runtime, self.metrics = runtime, metrics
         self.catalog, self.kinds = runtime.catalog, runtime.kinds
         self.intake = Intake(runtime, metrics)
+        self.lists = Lists(runtime)
         self.changing = threading.Lock()  # held from reading facts until their change is stored
         self.cursors = Cursors(runtime.secret("cursors"))
+        self.once = Once(runtime)
+        self.streams = 0  # of events, open now
+        serve = runtime.settings.serve
+        self.memory = Memory(serve.remember, duration(serve.remember_for))
+        self.privacy = Privacy(runtime, self.memory, self.once)
 
     # lists
 
     def recommend(
-        self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str], where: Sequence[str]
+        self,
+        asks: Sequence[wire.RecommendRequest],
+        request_ids: Sequence[str],
+        where: Sequence[str],
+        trial: Release | None = None,
     ) -> list[wire.Recommendation | Refusal]:
         """An answer or a refusal for each question; those that want the same of one pipeline are asked together.
 
-        `where` is the JSON pointer to each question.
+        `where` is the JSON pointer to each question. A `trial` is asked in place of what is served, and not remembered.
         """
         results: dict[int, wire.Recommendation | Refusal] = {}
         groups: dict[tuple[str, object, str], list[int]] = {}
         for position, (ask, pointer) in enumerate(zip(asks, where, strict=True)):
             try:
-                self._check(ask, pointer)
+                self._check(ask, pointer, trial)
             except Refusal as refused:
                 results[position] = refused
             else:
                 groups.setdefault((ask.scenario, ask.n, ask.filter), []).append(position)
         for some in groups.values():
             answered = self._together(
-                [asks[at] for at in some], [request_ids[at] for at in some], [where[at] for at in some]
+                [asks[at] for at in some], [request_ids[at] for at in some], [where[at] for at in some], trial
             )
             results.update(zip(some, answered, strict=True))
         return [results[position] for position in range(len(asks))]
@@ -98,22 +96,32 @@ class Service:
             raise answer
         return answer
 
+    def question(self, ask: wire.Question, request_id: str) -> Queries:
+        """One question as the pipelines read it. Raises Refusal."""
+        asked = wire.RecommendRequest(**{name: getattr(ask, name) for name in wire.Question.__struct_fields__})
+        self._check(asked, "")
+        try:
+            return self._queries([asked], [request_id])
+        except ConditionRefused as error:
+            raise _condition(error, "") from None
+
     def _together(
-        self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str], where: Sequence[str]
+        self,
+        asks: Sequence[wire.RecommendRequest],
+        request_ids: Sequence[str],
+        where: Sequence[str],
+        trial: Release | None,
     ) -> Sequence[wire.Recommendation | Refusal]:
         """Questions of one scenario, number and filter."""
         try:
-            return self._answers(asks, request_ids)
+            return self._answers(asks, request_ids, trial)
         except ConditionRefused as error:
-            return [
-                Refusal("invalid_argument", str(error), hint=error.hint, pointer=f"{pointer}/filter")
-                for pointer in where
-            ]
+            return [_condition(error, pointer) for pointer in where]
         except FilterFailed as error:
             return [refusal(error)] * len(asks)
 
-    def _check(self, ask: wire.RecommendRequest, where: str) -> None:
-        scenarios = self.runtime.release.pipelines
+    def _check(self, ask: wire.RecommendRequest, where: str, trial: Release | None = None) -> None:
+        scenarios = (trial or self.runtime.release).pipelines
         if ask.scenario not in scenarios:
             raise Refusal(
                 "invalid_argument",
@@ -138,16 +146,17 @@ class Service:
                 pointer=f"{where}/fields",
             )
 
-    def _answers(self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str]) -> list[wire.Recommendation]:
-        start = perf_counter()
+    def _answers(
+        self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str], trial: Release | None
+    ) -> list[wire.Recommendation]:
+        start, version = perf_counter(), self.catalog.version("item")
         queries = self._queries(asks, request_ids)
         explain = any(ask.explain != "none" for ask in asks)
-        reply = self.runtime.recommend(asks[0].scenario, queries, asks[0].n or None, explain=explain)
-        self.metrics.answered(asks[0].scenario, len(asks), reply)
-        lists = self._lists(asks, queries, reply)
-        facts = reply.release.facts
-        as_of = facts.get("last_event")
-        versions = wire.Versions(reply.release.version or None, None if as_of is None else wire.moment(as_of))
+        reply = self.runtime.recommend(asks[0].scenario, queries, asks[0].n or None, explain=explain, trial=trial)
+        if trial is None:
+            self.metrics.answered(asks[0].scenario, len(asks), reply)
+        lists = self.lists.of(asks, queries, reply)
+        versions = wire.versions(reply.release, self.runtime.clock())
         took = round((perf_counter() - start) * 1000, 3)
         trace = reply.trace
         stages = [
@@ -157,19 +166,24 @@ class Service:
             for step in (*trace.steps, *reply.explained.steps)
         ]
         wanted = asks[0].n or reply.release.pipelines[asks[0].scenario].limit
-        return [
+        answers = [
             wire.Recommendation(
                 request_id,
                 None if ask.user_id is None else str(ask.user_id),
                 ask.scenario,
                 items,
                 versions,
-                _degradation(reply, items, wanted),
+                degraded,
                 took,
                 stages if ask.explain == "full" else UNSET,
             )
-            for ask, request_id, items in zip(asks, request_ids, lists, strict=True)
+            for ask, request_id, items, degraded in zip(
+                asks, request_ids, lists, degradations(reply, lists, wanted), strict=True
+            )
         ]
+        if trial is None:
+            self.memory.keep(asks, answers, stages, wanted, queries, reply, version)
+        return answers
 
     def _queries(self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str]) -> Queries:
         now = self.runtime.clock()
@@ -208,67 +222,6 @@ class Service:
         ptr = np.concatenate(([0], np.cumsum([len(each) for each in lists]))).astype(np.int64)
         return Ragged(ptr, {"item": self.catalog.rows("item", [str(id) for each in lists for id in each])})
 
-    def _lists(self, asks: Sequence[wire.RecommendRequest], queries: Queries, reply: Reply) -> list[list[wire.Item]]:
-        slate = reply.slate
-        ids = self.catalog.ids("item", slate.item)
-        scores = slate.columns["score"].tolist()
-        sources = [name for name in reply.release.pipelines[asks[0].scenario].sources if name in slate.columns]
-        given = {name: slate.columns[name].tolist() for name in sources}
-        reasons = self._reasons(queries, reply)
-        facts = self.catalog.read("item", slate.item, sorted({name for ask in asks for name in ask.fields}))
-        lists: list[list[wire.Item]] = [[] for _ in asks]
-        fallback = slate.columns["fallback"].tolist()
-        for row, query in enumerate(slate.query.tolist()):
-            ask, places = asks[query], lists[query]
-            item = wire.Item(ids[row], len(places) + 1, wire.finite(scores[row]), [])
-            item.sources = (
-                ["fallback"] if fallback[row] else [name for name in sources if not math.isnan(given[name][row])]
-            )
-            if ask.explain != "none":
-                item.why = [reasons(name, row) for name in item.sources]
-            if ask.explain == "full":
-                item.scores = {name: score for name in given if math.isfinite(score := given[name][row])}
-            if ask.fields:
-                item.fields = wire.fields({name: facts[name][row] for name in ask.fields})
-            places.append(item)
-        return lists
-
-    def _reasons(self, queries: Queries, reply: Reply) -> Callable[[str, int], wire.Why]:
-        """A function from a source's name and a row of the slate to the reason in words."""
-        spoke = np.unique(np.concatenate([np.empty(0, np.int32), *reply.because.values()]))
-        spoke = spoke[spoke >= 0]
-        id_of = dict(zip(spoke.tolist(), self.catalog.ids("item", spoke), strict=True))
-        title_of = dict(zip(spoke.tolist(), self._titles(spoke), strict=True))
-        met = self._met(queries, spoke)
-        query = reply.slate.query.tolist()
-        because = {name: rows.tolist() for name, rows in reply.because.items()}
-
-        def reason(name: str, row: int) -> wire.Why:
-            item = because[name][row] if name in because else -1
-            if item < 0:
-                return wire.Why(name, WORDS.get(name, f"found by {name}"))
-            title = title_of[item] or id_of[item]
-            return wire.Why(name, f'because {met.get((query[row], item), "of")} "{title}"', id_of[item], title_of[item])
-
-        return reason
-
-    def _met(self, queries: Queries, items: Rows) -> dict[tuple[int, int], str]:
-        """(query, item) -> what that person liked about the item last, in words; what is in view goes before."""
-        words = {kind.code: f"you {VERBS[name]}" for name, kind in self.kinds.table.items() if name in VERBS}
-        met: dict[tuple[int, int], str] = {}
-        for lists, said in ((queries.history, words), (queries.context, None)):
-            told = lists.where(np.isin(lists["item"], items) & (lists["weight"] > 0))
-            rows = zip(told.owner.tolist(), told["item"].tolist(), told["kind"].tolist(), strict=True)
-            for query, item, kind in rows:
-                met[query, item] = "you are looking at" if said is None else said.get(kind, "of")
-        return met
-
-    def _titles(self, items: Rows) -> list[str | None]:
-        column = self.runtime.settings.serve.titles
-        if column not in self.catalog.names("item"):
-            return [None] * len(items)
-        return [str(title) or None for title in self.catalog.read("item", items, [column])[column]]
-
     # people
 
     def history(self, user_id: str, limit: int) -> wire.History:
@@ -277,7 +230,7 @@ class Service:
         names = self.catalog.ids("item", recent["item"])
         rows = zip(
             names,
-            self._titles(recent["item"]),
+            self.lists.titles(recent["item"]),
             recent["kind"].tolist(),
             recent["value"].tolist(),
             recent["time"],
@@ -335,20 +288,5 @@ class Service:
         return row
 
 
-def _degradation(reply: Reply, items: Sequence[wire.Item], wanted: int) -> wire.Degradation:
-    failed = reply.trace.errors
-    stages = [f"{step.stage} {step.name}".strip() for step in failed]
-    reasons = [f"{step.stage} {step.name}: {step.error}" for step in failed]
-    level: Literal["none", "partial", "fallback"] = "partial" if failed else "none"
-    if reply.effort < 1:
-        level = "partial"
-        stages.append("recall")
-        reasons.append(f"sources were asked for {reply.effort:.0%} of their candidates to keep answers quick")
-    filled = sum(item.sources == ["fallback"] for item in items)
-    if filled:
-        level = "fallback"
-        stages.append("fallback")
-        reasons.append(f"{filled} places filled from the fallback list")
-    if not reply.release.version:
-        reasons.append("no release is published yet: run shortlist train, then shortlist publish")
-    return wire.Degradation(level, stages, reasons, wanted - len(items))
+def _condition(error: ConditionRefused, where: str) -> Refusal:
+    return Refusal("invalid_argument", str(error), hint=error.hint, pointer=f"{where}/filter")

@@ -15,6 +15,8 @@ import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from shortlist.derived import kind_of
+from shortlist.release import Release, age
+from shortlist.rungs import Level
 from shortlist.serve.problems import Problem, Refusal, pointer
 from shortlist.types import Column
 
@@ -153,15 +155,17 @@ class Item(Struct, omit_defaults=True):
 class Versions(Struct):
     release: str | None
     data_as_of: datetime | None
+    model_age_s: Annotated[float | None, Meta(description="seconds since the release was made")] = None
 
 
-class Degradation(Struct):
-    """How far the answer is from what was configured, and why."""
+class Degradation(Struct, omit_defaults=True):
+    """How far the answer is from what was configured, and why: the rung of the ladder that it came from."""
 
-    level: Literal["none", "partial", "fallback"]
+    level: Level
     stages: list[str]
     reasons: list[str]
     short_by: int
+    age_s: Annotated[float | None, Meta(description="of a list that is stale: seconds since it was made")] = None
 
 
 class Stage(Struct):
@@ -294,6 +298,16 @@ def identifier(value: str | int, where: str) -> str:
             pointer=where,
         )
     return text
+
+
+def versions(serving: Release, now: int) -> Versions:
+    """What answers, and how old it is at `now` (microseconds)."""
+    as_of, seconds = serving.facts.get("last_event"), age(serving.facts, now)
+    return Versions(
+        serving.version or None,
+        None if as_of is None else moment(as_of),
+        None if seconds is None else round(seconds, 3),
+    )
 
 
 def moment(micros: int) -> datetime:
