@@ -77,7 +77,7 @@ class RecommendRequest(Question):
     fields: Annotated[list[str], Meta(max_length=100, description="item columns to send along")] = []
     deadline_ms: (
         Annotated[
-            int, Meta(ge=1, le=60_000, description="what cannot be done by then is left out; [serve] deadline_ms if less")
+            int, Meta(ge=1, le=60_000, description="milliseconds; what cannot be done by then is left out")
         ]
         | UnsetType
     ) = UNSET
