@@ -102,14 +102,13 @@ def rank(service: Service, ask: RankRequest, request_id: str) -> Ranking:
             at = first[row]
             text = f"place {place} of {len(places)}; {last} were asked for"
             removed[at] = Removed(ids[at], "rank", "", text, {"place": place, "of": len(places)})
-    as_of = serving.facts.get("last_event")
     return Ranking(
         request_id,
         None if ask.user_id is None else str(ask.user_id),
         ask.scenario,
         _placed([ids[first[row]] for row in slate.item.tolist()], slate, among)[:last],
         [removed[at] for at in sorted(removed)],
-        wire.Versions(serving.version or None, None if as_of is None else wire.moment(as_of)),
+        wire.versions(serving, service.runtime.clock()),
         trace.reasons,
     )
 

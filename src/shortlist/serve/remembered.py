@@ -6,10 +6,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import ReferenceType, ref
 
 import numpy as np
 
-from shortlist.pipeline import Step
+from shortlist.pipeline import Pipeline, Step
 from shortlist.runtime import Reply
 from shortlist.serve import wire
 from shortlist.types import Candidates, Columns, Queries
@@ -24,7 +25,8 @@ class Together:
     queries: Queries
     slate: Candidates
     effort: float
-    release: str  # version; the release itself may go
+    release: str  # version
+    pipeline: ReferenceType[Pipeline]  # gone when nothing serves it any more
     catalog: int  # version of the items
     errors: Sequence[Step]  # what the answer had to do without
 
@@ -79,8 +81,9 @@ class Memory:
         """Remember the answers to `asks`, which were asked together."""
         if not self.count:
             return
+        release, pipeline = reply.release, reply.release.pipelines[asks[0].scenario]
         together = Together(
-            queries, reply.slate, reply.effort, reply.release.version, catalog, tuple(reply.trace.errors)
+            queries, reply.slate, reply.effort, release.version, ref(pipeline), catalog, tuple(reply.trace.errors)
         )
         size = _bytes(queries, reply.slate) // len(asks)
         with self._lock:

@@ -159,18 +159,18 @@ class _Answer:
 
 def explain(service: Service, ask: ExplainRequest, request_id: str) -> Explanation:
     """What became of an item in the answer to a question. Raises not_found for a request that is not remembered."""
-    runtime, id = service.runtime, wire.identifier(ask.item_id, "/item_id")
-    serving = runtime.release
+    id = wire.identifier(ask.item_id, "/item_id")
     if ask.request_id:
         past = remembered(service, ask.request_id, ask.user_id)
-        question, answer = past.ask, _then(service, past)
-        if past.together.release != serving.version:
-            raise Refusal("not_found", _gone(past, serving.version), hint=_GONE_HINT, pointer="/request_id")
+        question, answer, versions = past.ask, _then(service, past), past.answer.versions
+        found = past.together.pipeline()
+        if found is None:
+            hint = "leave request_id out to ask about now; GET /v1/requests/{id} still tells what was answered"
+            raise Refusal("not_found", _gone(past), hint=hint, pointer="/request_id")
+        pipeline = found
     else:
-        question, answer = ask, _now(service, ask, request_id)
-    pipeline = serving.pipelines[question.scenario]
+        question, (answer, pipeline, versions) = ask, _now(service, ask, request_id)
     row = int(service.catalog.rows("item", [id])[0])
-    as_of = serving.facts.get("last_event")
     told = Explanation(
         ask.request_id or request_id,
         None if question.user_id is None else str(question.user_id),
@@ -188,7 +188,7 @@ def explain(service: Service, ask: ExplainRequest, request_id: str) -> Explanati
         [],
         None,
         [],
-        wire.Versions(serving.version or None, None if as_of is None else wire.moment(as_of)),
+        versions,
         answer.notes,
     )
     if row < 0:
@@ -229,8 +229,7 @@ def trace(service: Service, request_id: str) -> Then:
     """An answer of the past. Raises not_found."""
     found = service.memory.find(request_id, service.runtime.clock())
     past = remembered(service, request_id, found.ask.user_id if found else None)
-    slate, version = past.slate, service.runtime.release.version
-    replayable = past.together.release == version
+    slate, replayable = past.slate, past.together.pipeline() is not None
     columns = {
         name: [wire.finite(float(value)) for value in column]
         for name, column in slate.columns.items()
@@ -245,7 +244,7 @@ def trace(service: Service, request_id: str) -> Then:
         _whole(past, columns),
         columns,
         replayable,
-        [] if replayable else [_gone(past, version)],
+        [] if replayable else [_gone(past)],
     )
 
 
@@ -258,24 +257,19 @@ def _whole(past: Remembered, columns: Mapping[str, Sequence[float | None]]) -> w
     return structs.replace(past.answer, items=items, trace=list(past.stages))
 
 
-_GONE_HINT = "leave request_id out to ask about now; GET /v1/requests/{id} still tells what was answered"
+def _gone(past: Remembered) -> str:
+    return f"the pipeline that answered it, of release {past.together.release or 'none'}, is no longer in memory"
 
 
-def _gone(past: Remembered, version: str) -> str:
-    return (
-        f"it was answered from release {past.together.release or 'none'}, which is no longer in memory;"
-        f" served now is {version or 'none'}"
-    )
-
-
-def _now(service: Service, ask: ExplainRequest, request_id: str) -> _Answer:
+def _now(service: Service, ask: ExplainRequest, request_id: str) -> tuple[_Answer, Pipeline, wire.Versions]:
     queries = service.question(ask, request_id)
-    places = ask.n or service.runtime.release.pipelines[ask.scenario].limit
-    reply = service.runtime.recommend(ask.scenario, queries, places, explain=False)
+    reply = service.runtime.recommend(ask.scenario, queries, ask.n or None, explain=False)
+    pipeline = reply.release.pipelines[ask.scenario]
     notes = [*reply.trace.reasons, *_slowed(reply.effort)]
     if ask.user_id is not None and queries.user[0] < 0:
         notes.append(f"nobody knows {str(ask.user_id)!r}: this is what a newcomer gets")
-    return _Answer(queries, reply.slate, places, reply.trace.errors, reply.effort, notes)
+    answer = _Answer(queries, reply.slate, ask.n or pipeline.limit, reply.trace.errors, reply.effort, notes)
+    return answer, pipeline, wire.versions(reply.release, service.runtime.clock())
 
 
 def _then(service: Service, past: Remembered) -> _Answer:
