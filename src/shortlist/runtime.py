@@ -214,8 +214,8 @@ class Runtime:
                 return False
             try:
                 trained = release.load(root, version, self._by_role(), trust=self.settings.releases.trust)
-                loaded = self.scenarios.over(trained)
-                warm_up(loaded, self.catalog, self.clock())
+                warm_up(trained, self.catalog, self.clock())
+                loaded = self.scenarios.over(trained, self.clock())
             except Exception as error:  # whatever a foreign class raises: what is served now goes on
                 self.refused = f"release {version}: {type(error).__name__}: {error}"
                 return False
@@ -229,21 +229,13 @@ class Runtime:
         """Serve scenario `name` made from `table` from the next answer on, and after every restart and swap; None =
         again as the release has it. Raises ConfigError when the release does not hold what the table needs."""
         with self._swap_lock:
+            now = self.clock()
             if table is not None:
-                self.trial(name, table)
-            self.scenarios.edit(name, table, self.clock())
-            loaded = self.scenarios.over(self.trained)
-            self.ladder.refresh(loaded.pipelines, self.clock())
+                self.scenarios.trial(self.trained, name, table, now)
+            self.scenarios.edit(name, table, now)
+            loaded = self.scenarios.over(self.trained, now)
+            self.ladder.refresh(loaded.pipelines, now)
             self.release = loaded
-
-    def trial(self, name: str, table: PipelineTable) -> Release:
-        """A release of this one scenario, which has answered once. ConfigError when it cannot."""
-        made = replace(self.trained, pipelines={name: self.scenarios.build(self.trained, name, table)})
-        try:
-            warm_up(made, self.catalog, self.clock())
-        except Exception as error:
-            raise ConfigError(f"it does not answer: {type(error).__name__}: {error}", where=name) from error
-        return made
 
     def _recent(self, user: Rows) -> tuple[Ragged, Columns]:
         """What people did last; where the state cannot be read nothing, and a column that says why."""

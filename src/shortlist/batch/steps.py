@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 import shortlist
 from shortlist import release
 from shortlist.batch.golden import golden
@@ -134,6 +136,7 @@ def make_release(
     trained = train(settings, data, by_role(stores), learned=learned, progress=_naming("all", progress))
     facts = _facts(data, trained, created)
     facts["catalog"] = release.fingerprint(stores.catalog)
+    facts["tables"] = msgspec.to_builtins(settings.pipelines)  # what was made from which table, see scenarios
     parts: dict[str, object] = {"golden": golden(trained.pipelines, data, seed=settings.train.seed)}
     if rehearsal is not None:
         name = judged_pipeline(trained.pipelines)

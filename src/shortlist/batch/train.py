@@ -163,7 +163,7 @@ def _fit(
         if name in used:
             done.models[name] = builder.component(table, f"train.models.{name}")
     for name, pipeline in settings.pipelines.items():
-        done.pipelines[name] = _pipeline(builder, pipeline, f"pipelines.{name}", learned.get(name))
+        done.pipelines[name] = pipeline_of(builder, pipeline, f"pipelines.{name}", learned.get(name))
     return done
 
 
@@ -186,7 +186,9 @@ def _models_used(settings: Settings) -> set[str]:
     return used
 
 
-def _pipeline(builder: Builder, table: PipelineTable, where: str, learned: Scorer | None) -> Pipeline:
+def pipeline_of(builder: Builder, table: PipelineTable, where: str, learned: Scorer | None) -> Pipeline:
+    """The pipeline that `table` describes; `learned` is its scorer, unless None: then `table.rank` may be one."""
+
     def stage(each: Mapping[str, Any], protocol: type, key: str) -> Any:
         made = builder.component(each, f"{where}.{key}")
         if not isinstance(made, protocol):

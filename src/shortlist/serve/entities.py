@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -146,7 +146,7 @@ def _tags(header: str, present: str | None, *, weak: bool = False) -> list[str |
     return [each[2] for each in found if each and (weak or not each[1])]
 
 
-def etag(fields: Mapping[str, wire.Field]) -> str:
+def etag(fields: Mapping[str, Any]) -> str:
     """The version of facts: the same facts, the same tag."""
     return f'"{blake2b(msgspec.json.encode(fields, order="sorted"), digest_size=12).hexdigest()}"'
 
