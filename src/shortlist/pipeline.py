@@ -289,4 +289,7 @@ def _kept(name: str, filter: Filter, queries: Queries, found: Candidates) -> Mas
 def _column(name: str, score: Column, found: Candidates) -> Scores:
     if score.shape != (len(found),):
         raise ShapeError(f"scorer {name} returned {score.shape}, expected ({len(found)},)")
-    return score.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        score = score.astype(np.float32, copy=False)
+    infinite = np.isinf(score)
+    return np.where(infinite, np.float32(np.nan), score) if infinite.any() else score  # an overflow is no opinion

@@ -14,7 +14,6 @@ A version ends in the first digits of the SHA-256 of its release.json, which hol
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -23,8 +22,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
+import msgspec
 import numpy as np
 
 from shortlist import failpoints
@@ -51,6 +51,7 @@ try:
 except ImportError:  # no such locks on this system
     fcntl = None  # type: ignore[assignment]
 
+Action: TypeAlias = Literal["publish", "force", "rollback", "refuse"]
 PROBES = 64  # items by whose ids a release recognises its catalogue
 FOREIGN = 0.1  # of the probed ids may have changed since (items renamed or taken away)
 _VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}-[0-9a-f]{8}")
@@ -63,6 +64,19 @@ class Release:
     version: str
     pipelines: Mapping[str, Pipeline]
     facts: Mapping[str, Any]  # created, data window, sizes, metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the history."""
+
+    time: str
+    action: Action
+    release: str
+    before: str | None  # what was current
+    by: str
+    why: str
+    failed: tuple[str, ...]  # checks
 
 
 def save(
@@ -99,7 +113,7 @@ def publish(
     root: Path,
     version: str,
     *,
-    action: Literal["publish", "force", "rollback"] = "publish",
+    action: Action = "publish",
     by: str = "",
     why: str = "",
     failed: Sequence[str] = (),
@@ -142,11 +156,10 @@ def previous(root: Path) -> str | None:
     kept, live = versions(root), current(root)
     served: list[str] = []
     for each in history(root):
-        version = each["release"]
-        if each["action"] == "rollback" and version in served:
-            del served[len(served) - served[::-1].index(version) :]
-        elif each["action"] != "refuse" and served[-1:] != [version]:
-            served.append(version)
+        if each.action == "rollback" and each.release in served:
+            del served[len(served) - served[::-1].index(each.release) :]
+        elif each.action != "refuse" and served[-1:] != [each.release]:
+            served.append(each.release)
     if live in served:
         before = served[: len(served) - 1 - served[::-1].index(live)]
     else:  # published by a program that kept no history
@@ -161,8 +174,8 @@ def versions(root: Path) -> list[str]:
     return sorted(each.name for each in root.iterdir() if _VERSION.fullmatch(each.name) and complete(each))
 
 
-def history(root: Path) -> list[Mapping[str, Any]]:
-    """What was published, refused and rolled back, oldest first: time, action, release, before, by, why, failed."""
+def history(root: Path) -> list[Entry]:
+    """What was published, refused and rolled back, oldest first."""
     try:
         lines = (root / "history.jsonl").read_bytes().splitlines()
     except FileNotFoundError:
@@ -170,10 +183,8 @@ def history(root: Path) -> list[Mapping[str, Any]]:
     found = []
     for line in lines:
         try:
-            entry = json.loads(line)
-            if isinstance(entry["release"], str) and isinstance(entry["action"], str):
-                found.append(entry)
-        except (ValueError, TypeError, KeyError):  # cut short by a crash: nothing was published after it was begun
+            found.append(msgspec.json.decode(line, type=Entry))
+        except msgspec.DecodeError:  # cut short by a crash: what it was about did not happen
             continue
     return found
 
@@ -273,6 +284,11 @@ def age(facts: Mapping[str, Any], now: int) -> float | None:
     return now / 1e6 - made.replace(tzinfo=made.tzinfo or UTC).timestamp()
 
 
+def card(root: Path, version: str) -> dict[str, Any]:
+    """The facts that people ask for: without what recognises the catalogue and what pipelines were made of."""
+    return {name: value for name, value in facts(root, version).items() if name not in ("catalog", "tables")}
+
+
 def facts(root: Path, version: str) -> Mapping[str, Any]:
     """What was recorded with a release, without loading its arrays."""
     found: Mapping[str, Any] = manifest_of(_folder(root, version))["facts"]
@@ -316,21 +332,14 @@ def _alone(root: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _note(root: Path, action: str, version: str, *, by: str = "", why: str = "", failed: Sequence[str] = ()) -> None:
+def _note(root: Path, action: Action, version: str, *, by: str = "", why: str = "", failed: Sequence[str] = ()) -> None:
     """Append one line to the history; durable when it returns."""
-    entry = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "action": action,
-        "release": version,
-        "before": current(root),
-        "by": by,
-        "why": why,
-        "failed": list(failed),
-    }
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    entry = Entry(now, action, version, current(root), by, why, tuple(failed))
     with (root / "history.jsonl").open("a+b") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         begin = b"\n" if file.read(1) not in (b"", b"\n") else b""  # a crash cut the last line short
-        file.write(begin + json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+        file.write(begin + msgspec.json.encode(entry) + b"\n")
         file.flush()
         os.fsync(file.fileno())
 

@@ -100,6 +100,7 @@ def test_a_list_has_everything_that_was_promised(served: Served) -> None:
     assert answer["scenario"] == "home"
     assert answer["versions"]["release"] == served.runtime.release.version
     assert answer["versions"]["data_as_of"].endswith("Z")
+    assert answer["versions"]["model_age_s"] > 0
     assert answer["degradation"] == {"level": "none", "stages": [], "reasons": [], "short_by": 0}
     assert [item["rank"] for item in answer["items"]] == [1, 2, 3, 4, 5, 6, 7]
     assert len({item["id"] for item in answer["items"]}) == 7
@@ -547,7 +548,7 @@ def test_before_the_first_release_the_page_is_not_empty(untrained: Settings) -> 
     with serving(untrained) as served:
         answer = served.recommend(user_id="u3", n=5)
         assert len(answer["items"]) == 5
-        assert answer["versions"] == {"release": None, "data_as_of": None}
+        assert answer["versions"] == {"release": None, "data_as_of": None, "model_age_s": None}
         assert answer["degradation"]["level"] == "fallback_popular"
         assert any("no release" in reason for reason in answer["degradation"]["reasons"])
         assert served.client.get("/readyz").json()["release"] is None

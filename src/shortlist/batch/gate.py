@@ -103,7 +103,7 @@ def publish(
     if gate.failed and (not force or set(gate.failed) & FATAL):
         release.refuse(root, gate.release, by=by, failed=gate.failed)
         raise GateFailed(gate)
-    action: Literal["force", "publish"] = "force" if gate.failed else "publish"
+    action: release.Action = "force" if gate.failed else "publish"
     release.publish(root, gate.release, action=action, by=by, why=why, failed=gate.failed)
     return gate
 

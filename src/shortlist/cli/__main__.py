@@ -1,3 +1,4 @@
 from shortlist.cli import main
 
-main()
+if __name__ == "__main__":  # processes started by this one import it again
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -70,14 +71,14 @@ def show(version: Version = "", config: Config = HERE, json: Json = False, quiet
     screen = Screen(json=json, quiet=quiet)
     root = _root(config)
     chosen = version or _served(root)
-    facts = {name: value for name, value in release.facts(root, chosen).items() if name != "catalog"}
-    past = [entry for entry in release.history(root) if entry["release"] == chosen]
+    facts = release.card(root, chosen)
+    past = [entry for entry in release.history(root) if entry.release == chosen]
     summary = _summary(root, chosen, release.current(root), release.previous(root))
     screen.table(("", chosen), [(name, _cell(value)) for name, value in {**facts, "MB": summary["mb"]}.items()])
     if past:
-        rows = [(each["time"], each["action"], each["by"], each["why"], ", ".join(each["failed"])) for each in past]
+        rows = [(each.time, each.action, each.by, each.why, ", ".join(each.failed)) for each in past]
         screen.table(("time", "", "by", "why", "failed"), rows)
-    screen.result("models.show", {**summary, "facts": facts, "history": past})
+    screen.result("models.show", {**summary, "facts": facts, "history": [asdict(each) for each in past]})
     screen.next(f"shortlist models verify {chosen}")
 
 

@@ -29,6 +29,7 @@ def train(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
+    from shortlist import release
     from shortlist.batch import steps
     from shortlist.batch.train import read_window
     from shortlist.cli.publish import as_json, through_the_gate
@@ -39,9 +40,9 @@ def train(
     with steps.open_configured(settings, read_only=True) as stores:
         data = read_window(settings, stores.catalog, stores.log)
         screen.say(f"{len(data):,} events of {data.n_users:,} people and {data.n_items:,} items")
-        made, facts = steps.make_release(settings, data, stores, created=datetime.now(UTC), progress=screen.fitted)
+        made, _ = steps.make_release(settings, data, stores, created=datetime.now(UTC), progress=screen.fitted)
         screen.text(f"release {made}")
         gate = through_the_gate(screen, settings, stores, made) if publish else None
-    shown = {name: value for name, value in facts.items() if name != "catalog"}
-    screen.result("train", {"release": made, "facts": shown, "gate": None if gate is None else as_json(gate)})
+    card = release.card(settings.releases_path, made)
+    screen.result("train", {"release": made, "facts": card, "gate": None if gate is None else as_json(gate)})
     screen.next("shortlist serve" if publish else f"shortlist publish {made}")
