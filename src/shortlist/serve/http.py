@@ -17,7 +17,6 @@ from urllib.parse import unquote
 from uuid import uuid4
 
 import msgspec
-import uvicorn
 from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,17 +29,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
 from shortlist.config import Settings
-from shortlist.errors import ConfigError, masked
+from shortlist.errors import ConfigError, StoreError, masked
 from shortlist.runtime import Runtime
 from shortlist.serve import wire
 from shortlist.serve.access import Access, is_loopback
-from shortlist.serve.connection import Connection
 from shortlist.serve.endpoint import JSON, MERGE_PATCH, Call, Endpoint
 from shortlist.serve.keys import Key, Keys
 from shortlist.serve.metrics import Metrics
 from shortlist.serve.problems import CODES, Refusal, refusal
 from shortlist.serve.routes import ENDPOINTS
 from shortlist.serve.service import Service
+from shortlist.serve.siblings import PASSED_ON, WRITER
+from shortlist.serve.stopping import server
 
 log = logging.getLogger("shortlist.serve")
 
@@ -82,22 +82,8 @@ def serve(
         threadpool_limits(1),  # one core a request: BLAS threads that wait for each other are what makes a tail long
     ):
         announce(address(listening), runtime)
-        server(application(Service(runtime, Metrics()))).run(sockets=[listening])
-
-
-def server(app: ASGIApp) -> uvicorn.Server:
-    """uvicorn around `app`: finishes what it began when told to stop, and leaves logging to the program."""
-    config = uvicorn.Config(
-        app,
-        lifespan="on",
-        http=Connection,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="none",
-        timeout_graceful_shutdown=10,
-    )
-    return uvicorn.Server(config)
+        service = Service(runtime, Metrics())
+        server(application(service), service.leave).run(sockets=[listening])
 
 
 def guard(settings: Settings) -> None:
@@ -139,6 +125,7 @@ def address(listening: socket.socket) -> str:
 def application(service: Service, *, poll: float = 1.0, ids: Callable[[], str] = lambda: uuid4().hex) -> Starlette:
     """The ASGI application. `poll` is how often, in seconds, a newly published release is looked for."""
     workers = ThreadPoolExecutor(WORKERS, "shortlist-worker")
+    keeper = ThreadPoolExecutor(1, "shortlist-keeper")
     access = Access(service.runtime.settings, service.runtime.clock)
 
     async def watch() -> None:
@@ -155,13 +142,25 @@ def application(service: Service, *, poll: float = 1.0, ids: Callable[[], str] =
             except Exception:
                 log.exception("looking for a new release failed")
 
+    async def keep_house() -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                if not service.runtime.read_only:
+                    await loop.run_in_executor(keeper, service.privacy.work)
+            except Exception as error:
+                log.error("erasing what was asked for, or is too old, is tried again: %s", error)
+            await asyncio.sleep(poll)
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        watching = asyncio.create_task(watch())
+        watching, keeping = asyncio.create_task(watch()), asyncio.create_task(keep_house())
         try:
             yield
         finally:
             watching.cancel()
+            keeping.cancel()
+            keeper.shutdown()
             workers.shutdown()
 
     door = _Door(service, access, workers)
@@ -262,7 +261,9 @@ class _Door:
 
     async def _answered(self, endpoint: Endpoint, request: Request) -> Response:
         settings = self.service.runtime.settings.serve
-        key = self.access.admit(endpoint, request.headers, request.client.host if request.client else "")
+        passed_on = request.client is None and PASSED_ON in request.headers  # by a worker that has admitted it
+        address = request.client.host if request.client else ""
+        key = self.access.admit(endpoint, request.headers, address, counted=not passed_on)
         if request.headers.get("content-encoding", "identity") != "identity":
             raise Refusal("malformed_body", "the body is compressed", hint="send it as it is, without Content-Encoding")
         body = await _body(request, settings.max_body * (10 if endpoint.larger else 1)) if endpoint.body else b""
@@ -275,11 +276,42 @@ class _Door:
         seconds = settings.timeout_ms / 1000 if endpoint.scope in ("public", "read") else None
         self.waiting += 1
         try:
+            if self.service.siblings is not None and not passed_on:
+                return await self._shared(asked, seconds)
             return await self._worked(asked, seconds)
         except TimeoutError:
             raise Refusal("deadline_exceeded", "no answer was ready in time") from None
         finally:
             self.waiting -= 1
+
+    async def _shared(self, asked: _Asked, seconds: float | None) -> Response:
+        """The answer of the worker that has it: changes are for the one that writes, and what only the worker knows
+        that answered before is asked of everyone."""
+        siblings, endpoint, request = self.service.siblings, asked.endpoint, asked.request
+        assert siblings is not None
+        target = request.scope["raw_path"].decode("latin-1")
+        if query := request.scope["query_string"].decode("latin-1"):
+            target += f"?{query}"
+        headers = {**request.headers, "X-Request-ID": request.scope["request_id"]}
+        loop = asyncio.get_running_loop()
+
+        async def other(number: int) -> Response:
+            return await loop.run_in_executor(
+                self.workers, siblings.ask, number, request.method, target, headers, asked.body
+            )
+
+        if endpoint.changes and siblings.number != WRITER:
+            return await other(WRITER)
+        try:
+            return await self._worked(asked, seconds)
+        except Exception as error:
+            if not endpoint.local or refusal(error).code != "not_found":
+                raise
+            for number in siblings.others:
+                with suppress(StoreError):
+                    if (answer := await other(number)).status_code != 404:
+                        return answer
+            raise
 
     async def _worked(self, asked: _Asked, seconds: float | None) -> Response:
         """The answer of a worker. TimeoutError after `seconds`, or earlier when the request says so; a worker that has
@@ -341,6 +373,7 @@ def _answer(service: Service, access: Access, asked: _Asked, hurry: Callable[[fl
 
 
 def _said(service: Service, endpoint: Endpoint, call: Call) -> Response:
+    service.runtime.follow()
     status, said, *headers = endpoint.run(service, call)
     if isinstance(said, Response):
         return said

@@ -70,6 +70,21 @@ class Once:
         finally:
             self.running.discard(name)
 
+    def naming(self, id: str) -> list[str]:
+        """The keys of kept answers in which this id stands."""
+        if self.meta is None:
+            return []
+        kept = self.meta.items(PREFIX).items()
+        word = msgspec.json.encode(id)
+        return [PREFIX + name for name, text in kept if word in msgspec.json.decode(text, type=_Answer).body]
+
+    def forget(self, id: str) -> int:
+        """Drop the answers in which this id stands; how many that were."""
+        names = self.naming(id)
+        if self.meta is not None and names:
+            self.meta.drop(names)
+        return len(names)
+
     def _kept(self, text: str) -> _Answer | None:
         """What was kept, if that is not too long ago."""
         if not text:

@@ -16,6 +16,8 @@ from shortlist.serve.metrics import Metrics
 from shortlist.serve.problems import Refusal
 from shortlist.types import Events
 
+ERASED = "this user was erased; lift that with POST /v1/users/{id}:lift, then they are somebody new"
+
 
 class Intake:
     """What people did becomes events of the log."""
@@ -28,6 +30,7 @@ class Intake:
         """Store what happened and tell what became of each event, in their order."""
         received = self.runtime.clock()
         results = {at: result for at, event in enumerate(events) if (result := self._rejected(event))}
+        results |= self._erased([(at, event) for at, event in enumerate(events) if at not in results])
         good = [at for at in range(len(events)) if at not in results]
         create = self.runtime.settings.events.unknown_items == "create"
         items = self.catalog.rows("item", [str(events[at].item_id) for at in good], create=create).tolist()
@@ -56,6 +59,15 @@ class Intake:
                 "rejected", _given(event), code=refused.code, message=f"{refused.detail}; {refused.hint}"
             )
         return None
+
+    def _erased(self, events: Sequence[tuple[int, wire.EventInput]]) -> dict[int, wire.EventResult]:
+        """The refusals of events of people who were erased, by their place."""
+        erased = self.catalog.erased([str(event.user_id) for _, event in events])
+        return {
+            at: wire.EventResult("rejected", _given(event), code="conflict", message=ERASED)
+            for (at, event), gone in zip(events, erased.tolist(), strict=True)
+            if gone
+        }
 
     def _append(self, events: Sequence[wire.EventInput], received: int) -> list[wire.EventResult]:
         user = self.catalog.rows("user", [str(event.user_id) for event in events], create=True)
@@ -94,6 +106,8 @@ class Intake:
             ]
         names = [str(event.item_id) for event in events]
         new = held.add(names, [_note(event, received) for event in events])
+        for user in {str(event.user_id) for event in events if self.catalog.erased([str(event.user_id)])[0]}:
+            held.remove(user)  # erased after this request had looked
         made = [name for name, row in zip(names, self.catalog.rows("item", names).tolist(), strict=True) if row >= 0]
         if made:  # by somebody else, after this request had looked
             self.runtime.arrived(made)

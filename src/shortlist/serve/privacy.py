@@ -10,6 +10,7 @@ from shortlist.batch.personal import Person, Place, facts, places
 from shortlist.batch.retention import retain
 from shortlist.errors import ConfigError, NotFound
 from shortlist.runtime import Runtime
+from shortlist.serve.idempotency import Once
 from shortlist.serve.keys import Keys
 from shortlist.serve.remembered import Memory
 from shortlist.stores.embedded import Embedded
@@ -36,10 +37,23 @@ class InKeys:
         return [self.keys.forget(person.id) for person in people]
 
 
-class Privacy:
-    """What may be asked about one person's data. `memory` are the answers that are remembered, if any are."""
+class InAnswers:
+    """Answers that are kept for requests that come again. They are named, not shown: others may stand in them."""
 
-    def __init__(self, runtime: Runtime, memory: Memory | None = None) -> None:
+    def __init__(self, once: Once) -> None:
+        self.once = once
+
+    def show(self, person: Person) -> list[Any]:
+        return self.once.naming(person.id)
+
+    def erase(self, people: Sequence[Person]) -> list[int]:
+        return [self.once.forget(person.id) for person in people]
+
+
+class Privacy:
+    """What may be asked about one person's data. `memory` are the last answers, `once` those kept by key."""
+
+    def __init__(self, runtime: Runtime, memory: Memory, once: Once) -> None:
         self.runtime, self.memory = runtime, memory
         self.catalog = runtime.catalog
         self.places: dict[str, Place] = {
@@ -52,6 +66,7 @@ class Privacy:
                 runtime.settings.rejects_path,
                 runtime.settle,
             ),
+            "answers": InAnswers(once),
             "keys": InKeys(Keys(runtime.settings.keys_path)),
         }
         self._working = threading.Lock()
@@ -115,8 +130,7 @@ class Privacy:
     def _forget(self, erasure: Erasure) -> None:
         """What is in memory by row."""
         self.runtime.ladder.last.forget(erasure.row)
-        if self.memory is not None:
-            self.memory.forget(erasure.row)
+        self.memory.forget(erasure.row)
 
     def _person(self, id: str) -> Person:
         return Person(id, int(self.catalog.rows("user", [id])[0]))

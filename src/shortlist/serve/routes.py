@@ -9,7 +9,7 @@ from importlib.resources import files
 import msgspec
 from msgspec import Struct
 
-from shortlist.serve import entities, events, wire
+from shortlist.serve import entities, erasures, events, releases, scenarios, wire
 from shortlist.serve.endpoint import HTML, SCRIPT, STYLE, Call, Endpoint
 from shortlist.serve.openapi import document
 from shortlist.serve.problems import Refusal
@@ -56,8 +56,11 @@ def _openapi(service: Service, call: Call) -> tuple[int, bytes]:
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
+    *erasures.ENDPOINTS,  # first: their paths are also paths of one user
     *entities.ENDPOINTS,
     *events.ENDPOINTS,
+    *releases.ENDPOINTS,
+    *scenarios.ENDPOINTS,
     Endpoint(
         "POST",
         "/v1/recommend",
@@ -146,7 +149,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "GET",
         "/readyz",
         "The server can answer, and from which release",
-        lambda service, call: (200, service.ready()),
+        lambda service, call: (503 if service.leaving else 200, service.ready()),
         wire.Ready,
         quick=True,
         scope="public",

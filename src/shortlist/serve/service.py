@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from time import perf_counter
@@ -25,7 +26,8 @@ from shortlist.serve.metrics import Metrics
 from shortlist.serve.privacy import Privacy
 from shortlist.serve.problems import Refusal, refusal
 from shortlist.serve.remembered import Memory
-from shortlist.types import HISTORY, Queries, Ragged, Rows
+from shortlist.serve.siblings import Siblings
+from shortlist.types import HISTORY, Columns, Queries, Ragged, Rows
 
 LOOKED_AT = 2_000  # people among whom different ones are looked for
 SESSION: Mapping[str, Any] = {name: HISTORY[name] for name in ("item", "kind", "value", "time")}
@@ -38,8 +40,9 @@ class ConditionRefused(ConfigError):
 class Service:
     """Every operation of the API, without a transport."""
 
-    def __init__(self, runtime: Runtime, metrics: Metrics) -> None:
-        self.runtime, self.metrics = runtime, metrics
+    def __init__(self, runtime: Runtime, metrics: Metrics, siblings: Siblings | None = None) -> None:
+        self.runtime, self.metrics, self.siblings = runtime, metrics, siblings
+        self.leaving = False  # told to stop
         self.catalog, self.kinds = runtime.catalog, runtime.kinds
         self.intake = Intake(runtime, metrics)
         self.lists = Lists(runtime)
@@ -213,6 +216,7 @@ class Service:
                 context=self._items([ask.context for ask in asks]),
                 exclude=self._items([ask.exclude for ask in asks]),
                 where=asks[0].filter,
+                columns=_wishes(asks),
             )
         except ConfigError as error:
             raise ConditionRefused(error.message, hint=error.hint) from None
@@ -272,10 +276,17 @@ class Service:
             runtime.release.version or None,
         )
 
+    def leave(self) -> None:
+        """From now on this server is not ready: it was told to stop."""
+        self.leaving = True
+
     def ready(self) -> wire.Ready:
-        """Always, once the server listens: without a release it answers from the catalogue."""
+        """From the moment the server listens until it is told to stop: without a release it answers from the
+        catalogue."""
         reasons = [self.runtime.refused] if self.runtime.refused else []
-        return wire.Ready(True, self.runtime.release.version or None, reasons)
+        if self.leaving:
+            reasons.append("the server was told to stop")
+        return wire.Ready(not self.leaving, self.runtime.release.version or None, reasons)
 
     def exposition(self) -> bytes:
         """The metrics as text."""
@@ -290,3 +301,13 @@ class Service:
 
 def _condition(error: ConditionRefused, where: str) -> Refusal:
     return Refusal("invalid_argument", str(error), hint=error.hint, pointer=f"{where}/filter")
+
+
+def _wishes(asks: Sequence[wire.RecommendRequest]) -> Columns:
+    """What the questions turn of their scenario, NaN where they leave it; no columns when all leave everything."""
+    given = {name: [getattr(ask, name) for ask in asks] for name in ("diversity", "exploration")}
+    return {
+        name: np.array([math.nan if value is UNSET else value for value in values], np.float64)
+        for name, values in given.items()
+        if any(value is not UNSET for value in values)
+    }
