@@ -69,6 +69,7 @@ class Runtime:
         self.held = embedded.held if embedded else None
         self.meta = embedded.meta if embedded else None
         self.scenarios = Scenarios(self.meta, settings, self.catalog, self._by_role())
+        self._embedded, self._followed, self._follow_lock = embedded, -1, threading.Lock()
         self._present = Derived(self.catalog, self._removed)
         self.effort = Effort(settings.serve.deadline_ms / 1000)
         self.breaker = Breaker(settings.serve.deadline_ms / 2000)
@@ -189,6 +190,17 @@ class Runtime:
         self.effort.record((perf_counter() - start) / max(1, size))
         return Reply(slate, trace, because, explained, serving, effort, rung, age)
 
+    def follow(self) -> None:
+        """Where another process writes: see what it has acknowledged, so that the next answer knows it."""
+        if not self.read_only or self._embedded is None:
+            return
+        with self._follow_lock:
+            changes = self._embedded.changes()
+            if changes != self._followed:
+                self._embedded.refresh()
+                self._fold()
+                self._followed = changes
+
     def ingest(self, events: Events) -> Mask:
         """(E,) true = new. Durable before anything else, and part of the next answer when it returns."""
         new = self.stores.log.append(events)
@@ -211,6 +223,8 @@ class Runtime:
             root = self.settings.releases_path
             version = release.current(root)
             if version is None or version == self.release.version or version in self.refused:
+                if self.scenarios.changed():  # by another process
+                    self._lay_over()
                 return False
             try:
                 trained = release.load(root, version, self._by_role(), trust=self.settings.releases.trust)
@@ -233,9 +247,13 @@ class Runtime:
             if table is not None:
                 self.scenarios.trial(self.trained, name, table, now)
             self.scenarios.edit(name, table, now)
-            loaded = self.scenarios.over(self.trained, now)
-            self.ladder.refresh(loaded.pipelines, now)
-            self.release = loaded
+            self._lay_over()
+
+    def _lay_over(self) -> None:
+        """Serve the edits that are kept now. Call it with the lock of swaps held."""
+        loaded = self.scenarios.over(self.trained, self.clock())
+        self.ladder.refresh(loaded.pipelines, self.clock())
+        self.release = loaded
 
     def _recent(self, user: Rows) -> tuple[Ragged, Columns]:
         """What people did last; where the state cannot be read nothing, and a column that says why."""

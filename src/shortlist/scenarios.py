@@ -54,6 +54,7 @@ class Scenarios:
     catalog: Catalog
     stores: Mapping[str, object]
     refused: dict[str, str] = field(default_factory=dict)
+    laid: dict[str, str] = field(default_factory=dict)  # the edits that are served, as they are kept
 
     def history(self, name: str) -> list[Version]:
         """The versions of `name`, oldest first."""
@@ -63,6 +64,10 @@ class Scenarios:
     def names(self) -> list[str]:
         """The scenarios that were ever edited."""
         return [*self.meta.items(PREFIX)] if self.meta else []
+
+    def changed(self) -> bool:
+        """Whether there are edits that are not served yet."""
+        return self.meta is not None and self.meta.items(PREFIX) != self.laid
 
     def edit(self, name: str, table: PipelineTable | None, now: int) -> Version:
         """Keep a new version of `name`, durably."""
@@ -84,9 +89,9 @@ class Scenarios:
 
     def over(self, release: Release, now: int) -> Release:
         """`release` with every edit that it can serve; without a release there is nothing to build from."""
-        self.refused = {}
+        self.refused, self.laid = {}, self.meta.items(PREFIX) if self.meta else {}
         pipelines = dict(release.pipelines)
-        for name in self.names() if release.version else ():
+        for name in self.laid if release.version else ():
             table = self.history(name)[-1].table
             if table is not None:
                 try:

@@ -257,6 +257,13 @@ class Queries:
             columns,
         )
 
+    def given(self, name: str, default: float) -> NDArray[np.float64]:
+        """(B,) the column `name`; `default` where there is none, or NaN."""
+        if name not in self.columns:
+            return np.full(len(self), default, np.float64)
+        column = np.asarray(self.columns[name], np.float64)
+        return np.where(np.isnan(column), default, column)
+
     def with_exclude(self, more: Ragged) -> Queries:
         """`more` (B lists of "item") joined to what is excluded already."""
         owner = np.concatenate((self.exclude.owner, more.owner))

@@ -16,7 +16,8 @@ class ExploreSlots:
     """Of the k places `slots` go to rows that nobody but `source` proposed, at places drawn with the query's seed.
 
     Such rows come in no other way, so there are never more than `slots` of them, and no more when the list is short.
-    Rows that another source proposed too compete by score. The same seed draws the same rows and places.
+    Rows that another source proposed too compete by score. The same seed draws the same rows and places. A query's
+    column "exploration" is its number of slots.
     """
 
     source: str = "explore"  # the name of the exploring source in the pipeline
@@ -51,7 +52,11 @@ class ExploreSlots:
         """Whether the row got a place by lot, or how many places went by lot to others."""
         new = self._unproven(found)
         placed = self.order(queries, found, k)
-        facts = {"slots": self.slots, "new": int(new.sum()), "source": self.source}
+        facts = {
+            "slots": int(queries.given("exploration", self.slots)[0]),
+            "new": int(new.sum()),
+            "source": self.source,
+        }
         if not new[row]:
             facts["slots"] = int(new[placed].sum())
             return Reason("{slots} of the places went to items of {source}, by lot", facts) if facts["slots"] else None
@@ -68,9 +73,10 @@ class ExploreSlots:
 
     def _draw(self, queries: Queries, found: Candidates, new: Positions, k: int) -> Positions:
         """At most `slots` of the rows `new` for each query, by lot."""
-        query = found.query[new]
+        query, slots = found.query[new], queries.given("exploration", self.slots)
         draw = ops.chance(queries.seed[query], found.item[new]).astype(np.float32)
-        return new[ops.topk(query, draw, min(self.slots, k), len(queries))]
+        drawn = new[ops.topk(query, draw, min(int(slots.max(initial=0)), k), len(queries))]
+        return drawn[_rank(found, drawn, len(queries)) < slots[found.query[drawn]]]
 
 
 def _rank(found: Candidates, ranked: Positions, queries: int) -> Positions:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shortlist import ops
 from shortlist.dataset import Dataset
@@ -59,7 +60,7 @@ class Mmr:
 
 @dataclass(frozen=True, slots=True)
 class MmrModel:
-    """`Mmr` with the items' vectors. Items beyond them are like no other."""
+    """`Mmr` with the items' vectors. Items beyond them are like no other. A query's column "diversity" is its trade."""
 
     trade: float
     pool: int
@@ -69,7 +70,7 @@ class MmrModel:
         best = ops.topk(found.query, found.columns["score"], max(k, self.pool), len(queries))
         if not len(best):
             return best
-        ptr = ops.pointers(found.query[best], len(queries))
+        ptr, trade = ops.pointers(found.query[best], len(queries)), queries.given("diversity", self.trade)
         order = best.copy()
         for start in range(0, len(queries), BLOCK):
             first = ptr[start : min(start + BLOCK, len(queries))]
@@ -77,7 +78,8 @@ class MmrModel:
             place = first[:, None] + np.arange(self.pool)
             real = np.arange(self.pool) < length[:, None]
             row = best[np.where(real, place, 0)]
-            picked = self._pick(found, row, real, min(k, int(length.max(initial=0))))
+            places = min(k, int(length.max(initial=0)))
+            picked = self._pick(found, row, real, trade[start : start + len(first), None], places)
             taken = np.arange(picked.shape[1]) < length[:, None]
             order[place[:, : picked.shape[1]][taken]] = np.take_along_axis(row, picked, axis=1)[taken]
         rank = np.arange(len(best)) - np.repeat(ptr[:-1], np.diff(ptr))
@@ -99,20 +101,26 @@ class MmrModel:
         likest = int(likeness.argmax())
         if likeness[likest] <= 0:
             return None
-        gain = _gain(score[pool][None], np.ones((1, len(pool)), np.bool_), 1 - self.trade)[0]
+        trade = queries.given("diversity", self.trade)
+        gain = _gain(score[pool][None], np.ones((1, len(pool)), np.bool_), 1 - trade[:, None])[0]
         facts = {
             "like": found.item[above[likest]],
             "likeness": float(likeness[likest]),
-            "penalty": self.trade * float(likeness[likest]),
+            "penalty": float(trade[0] * likeness[likest]),
             "relevance": float(gain[np.flatnonzero(pool == row)[0]]),
         }
         return Reason("{penalty} off its relevance of {relevance}: too like {like}, which stands above it", facts)
 
-    def _pick(self, found: Candidates, row: Positions, real: Mask, places: int) -> Positions:
-        """(b, places) columns of `row` (b, pool) in the order they are chosen; all queries advance together."""
+    def _pick(
+        self, found: Candidates, row: Positions, real: Mask, trade: NDArray[np.float64], places: int
+    ) -> Positions:
+        """(b, places) columns of `row` (b, pool) in the order they are chosen; all queries advance together.
+
+        `trade` is (b, 1).
+        """
         vector = ops.gather(self.vector, found.item[row].ravel(), 0).reshape(*row.shape, self.vector.shape[1])
-        likeness = np.float32(self.trade) * (vector @ vector.swapaxes(1, 2))  # (b, pool, pool)
-        gain = _gain(found.columns["score"][row], real, 1 - self.trade)
+        likeness = trade.astype(np.float32)[:, :, None] * (vector @ vector.swapaxes(1, 2))  # (b, pool, pool)
+        gain = _gain(found.columns["score"][row], real, 1 - trade)
         likeness, open_places = likeness.reshape(-1, row.shape[1]), gain.reshape(-1)
         likest, value = np.zeros_like(gain), np.empty_like(gain)
         first, picked = np.arange(len(row)) * row.shape[1], np.empty((len(row), places), np.intp)
@@ -124,8 +132,9 @@ class MmrModel:
         return picked
 
 
-def _gain(score: Scores, real: Mask, share: float) -> Scores:
-    """(b, pool) `share` times the scores scaled to 0 .. 1 within each query; far below without a score, -inf no row."""
+def _gain(score: Scores, real: Mask, share: NDArray[np.float64]) -> Scores:
+    """(b, pool) `share` (b, 1) times the scores scaled to 0 .. 1 within each query; far below without a score, -inf
+    where there is no row."""
     known = real & ~np.isnan(score)
     high = np.max(score, axis=1, keepdims=True, where=known, initial=-np.inf)
     low = np.min(score, axis=1, keepdims=True, where=known, initial=np.inf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -209,17 +210,18 @@ class Service:
         }
         columns = {**session.columns, **{name: np.asarray(values, SESSION[name]) for name, values in said.items()}}
         try:
-            return self.runtime.queries(
+            queries = self.runtime.queries(
                 user,
                 seed,
                 session=Ragged(session.ptr, columns),
                 context=self._items([ask.context for ask in asks]),
                 exclude=self._items([ask.exclude for ask in asks]),
                 where=asks[0].filter,
-                columns=_wishes(asks),
             )
         except ConfigError as error:
             raise ConditionRefused(error.message, hint=error.hint) from None
+        wishes = _wishes(asks)
+        return replace(queries, columns={**queries.columns, **wishes}) if wishes else queries
 
     def _items(self, lists: Sequence[Sequence[str | int]]) -> Ragged:
         """Lists of ids as lists of rows, -1 for the unknown."""

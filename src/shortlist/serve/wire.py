@@ -66,6 +66,19 @@ class Question(Struct, forbid_unknown_fields=True):
     seed: (
         Annotated[int, Meta(ge=0, le=2**63 - 1, description="chance; from the request id when left out")] | UnsetType
     ) = UNSET
+    diversity: (
+        Annotated[
+            float,
+            Meta(
+                ge=0, le=1, description="0 the best, 1 the most different, where the scenario trades one for the other"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    exploration: (
+        Annotated[int, Meta(ge=0, le=200, description="places by lot; for scenarios that have an exploring source")]
+        | UnsetType
+    ) = UNSET
 
 
 class RecommendRequest(Question):
@@ -76,9 +89,7 @@ class RecommendRequest(Question):
     ] = "short"
     fields: Annotated[list[str], Meta(max_length=100, description="item columns to send along")] = []
     deadline_ms: (
-        Annotated[
-            int, Meta(ge=1, le=60_000, description="milliseconds; what cannot be done by then is left out")
-        ]
+        Annotated[int, Meta(ge=1, le=60_000, description="milliseconds; what cannot be done by then is left out")]
         | UnsetType
     ) = UNSET
 
