@@ -94,6 +94,21 @@ class SourceContract(Contract):
             assert ops.gather(mask, found.item, True).all()
         assert not (source.recall(queries.with_allowed(np.zeros(size, np.bool_)), 10).item < size).any()
 
+    def test_a_narrow_filter_acts_inside_retrieval(self) -> None:
+        """What is allowed is ranked as if there were nothing else: a list is short only when the catalogue is."""
+        world = self.world()
+        source, queries, size = self.make(world), world.queries(), world.data.n_items
+        whole = source.recall(queries, 10_000)
+        for seed, few in ((0, 3), (1, 15), (2, size // 2)):
+            mask = np.zeros(size, np.bool_)
+            mask[np.random.default_rng(seed).choice(size, few, replace=False)] = True
+            inside = whole.take(ops.gather(mask, whole.item, True))
+            for k in (2, few):
+                place = np.arange(len(inside)) - ops.pointers(inside.query, len(queries))[:-1][inside.query]
+                expected, found = inside.take(place < k), source.recall(queries.with_allowed(mask), k)
+                np.testing.assert_array_equal(found.query, expected.query)
+                np.testing.assert_array_equal(found.item, expected.item)
+
     def test_recall_is_not_short_while_permitted_items_remain(self) -> None:
         world = self.world()
         source, known = self.make(world), self.knows(world)
