@@ -75,5 +75,5 @@ class ShapeError(ShortlistError, ValueError):
 
 def masked(text: str) -> str:
     """`text` without the passwords of URLs and the secrets of API keys."""
-    text = re.sub(r"(\w+://[^\s:/@]*):[^\s/@]+@", r"\1:***@", text)
+    text = re.sub(r"(\b\w{1,32}://[^\s:/@]*):[^\s/@]+@", r"\1:***@", text)
     return re.sub(r"\b(sl_[0-9a-f]{12})_[\w-]{43}", r"\1_***", text)

@@ -79,6 +79,9 @@ class Problem(Struct):
     attached: dict[str, Any] | UnsetType = UNSET
 
 
+LONGEST = 500  # letters of a text in a problem; what was sent may be longer and is part of some
+
+
 class Refusal(Exception):
     """Ends a request with a problem of `code`. `attached` is evidence as data, such as the table of a gate; `after` is
     how many seconds a client should wait before it tries again, where that helps."""
@@ -99,7 +102,7 @@ class Refusal(Exception):
         self.hint = hint or CODES[code].hint
         self.attached = attached
         self.after = after
-        self.errors: Sequence[Fault] = () if pointer is None else (Fault(pointer, code, detail),)
+        self.errors: Sequence[Fault] = () if pointer is None else (Fault(_cut(pointer), code, _cut(detail)),)
 
     @property
     def status(self) -> int:
@@ -111,13 +114,13 @@ class Refusal(Exception):
             f"/docs#{self.code}",
             code.title,
             code.status,
-            self.detail,
-            instance,
+            _cut(self.detail),
+            _cut(instance),
             self.code,
             request_id,
             list(self.errors),
             code.retryable,
-            self.hint,
+            _cut(self.hint),
             self.attached,
         )
 
@@ -131,6 +134,10 @@ def refusal(error: Exception) -> Refusal:
     if isinstance(error, ShortlistError) and error.code in CODES and error.code != "internal":
         return Refusal(error.code, str(error), hint=error.hint)
     return Refusal("internal", "the server failed to answer; nothing is known to be wrong with the request")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def pointer(path: str) -> str:
