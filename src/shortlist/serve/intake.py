@@ -41,7 +41,8 @@ class Intake:
             if some:
                 results.update(zip(some, take([events[at] for at in some], received), strict=True))
         for at, event in enumerate(events):
-            self.metrics.event(event.type if event.type in self.kinds.table else "unknown", results[at].result)
+            kind = event.type if event.type in self.kinds.table else "unknown"
+            self.metrics.event(kind, results[at].result, joined=bool(event.request_id))
         self.metrics.effect((self.runtime.clock() - received) / 1e6)
         return [results[at] for at in range(len(events))]
 

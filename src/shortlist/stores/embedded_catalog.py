@@ -255,7 +255,7 @@ class _Table:
         """How many columns have a value there."""
         at = np.array([row], np.int32)
         read = ((column.read(at)[0], column.blank) for name, column in self.columns.items() if name != REMOVED)
-        return sum(bool(value == value) and value != blank for value, blank in read)
+        return sum(bool(value == value and value != blank) for value, blank in read)
 
     def forget(self, row: int) -> None:
         """Take the id and the facts of a row, if it is known here."""
