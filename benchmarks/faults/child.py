@@ -1,6 +1,7 @@
 """The test build: a process that starts `shortlist` commands with failpoints armed, small limits, planted defects.
 
-    SHORTLIST_FAILPOINTS   "log.committed=exit@3, file.written=raise, fold.begun=delay:50"   @N = from the N-th time on
+    SHORTLIST_FAILPOINTS   "log.committed=exit@3, file.written=raise, fold.begun=delay:50"   @N = from the N-th time on;
+                           "commit.before=while:ENOSPC" fails like that while there is a file called FAULT beside it
     SHORTLIST_SMALL        1 = segments, snapshots and compactions come after dozens of events, not after thousands
     SHORTLIST_DEFECT       the name of one defect of `benchmarks.faults.defects`
 
@@ -72,10 +73,14 @@ def hits(wanted: str) -> Callable[[str], None]:
             os._exit(DIED)  # nothing is flushed, closed or unwound: as if the power had gone
         if action == "raise":
             raise OSError(errno.EIO, f"failpoint {name}")
-        if action.startswith("delay:"):
-            time.sleep(float(action[6:]) / 1000)
-        else:
-            raise ValueError(f"{action!r} is none of exit, raise, delay:MS")
+        verb, _, detail = action.partition(":")
+        if verb == "delay":
+            time.sleep(float(detail) / 1000)
+        elif verb != "while":
+            raise ValueError(f"{action!r} is none of exit, raise, delay:MS, while:ERROR")
+        elif os.path.exists("FAULT"):
+            number = getattr(errno, detail)
+            raise OSError(number, os.strerror(number))
 
     return hit
 

@@ -83,13 +83,13 @@ def loop(
     env: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Found:
-    """`rounds` lives of servers over copies of `start`. Half of them end at a boundary, half at any moment."""
+    """`rounds` lives of servers over copies of `start`: two of three end at a boundary, one at any moment."""
     found, chance = Found(), random.Random(seed)
     for begin in range(0, rounds, YOUNG):
         home = world.copy(start, folder / f"home-{begin}")
         oracle = Oracle(seed + begin)
         for number in range(begin, min(begin + YOUNG, rounds)):
-            point = SERVED[number // 2 % len(SERVED)] if number % 2 else ""
+            point = SERVED[number * 2 // 3 % len(SERVED)] if number % 3 != 1 else ""
             ended_at = life(nursery, home, oracle, chance, point, found, env or {})
             found.rounds += 1
             found.kills += ended_at is not None
@@ -118,7 +118,7 @@ def life(
     """One server: judged, driven and killed. Where it ended; None when it never came to `point`."""
     armed = {"SHORTLIST_SMALL": "1", **env}
     if point:
-        nth = chance.choice([1, 1, 2, 3]) if not point.startswith("lock") else 1
+        nth = chance.choice([1, 2, 3]) if found.at[point] and not point.startswith("lock") else 1
         armed["SHORTLIST_FAILPOINTS"] = f"{point}=exit@{nth}"
     server = Server.start(nursery, home, env=armed)
     if server is None:  # it died while starting, as it was told, or it cannot start any more

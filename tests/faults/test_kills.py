@@ -9,7 +9,7 @@ import pytest
 from benchmarks.faults import kills, steps, world
 from benchmarks.faults.processes import Nursery
 
-ROUNDS = 2 * len(kills.SERVED)  # every other life ends at a boundary, and each boundary comes once
+ROUNDS = 3 * (len(kills.SERVED) + 1) // 2  # two of three lives end at a boundary, and each boundary comes once
 
 
 @pytest.mark.fault("P1")

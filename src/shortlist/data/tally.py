@@ -13,6 +13,9 @@ from typing import IO, Self
 from shortlist.data.rows import Reject
 
 
+KEPT, KEPT_BYTES = 100_000, 64 << 20  # rejected rows in a file
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """Every row has one fate: rows = accepted + duplicate + held + rejected."""
@@ -51,23 +54,30 @@ class Tally:
 
 
 class Refused:
-    """The rejects file: one JSON object a row, made only when there is one, replacing that of an earlier load."""
+    """The rejects file: one JSON object a row, made only when there is one, replacing that of an earlier load. All rows
+    are counted, the first KEPT of them and at most KEPT_BYTES are kept: a source that is wrong as a whole fills no disk.
+    """
 
     def __init__(self, path: Path, source: str) -> None:
         self.path = path
         self._source = source
         self._file: IO[str] | None = None
+        self._rows = self._bytes = 0
         path.unlink(missing_ok=True)
 
     def write(self, rejects: Iterable[Reject], tally: Tally) -> None:
-        """Count and keep every row of `rejects`."""
+        """Count every row of `rejects`, and keep it while there is room."""
         for each in rejects:
+            tally.rejected[each.reason] += 1
+            if self._rows >= KEPT or self._bytes >= KEPT_BYTES:
+                tally.notes[f"the rejects file holds the first {self._rows:,} rejected rows, not all of them"] = None
+                continue
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = self.path.open("w", encoding="utf-8")
-            tally.rejected[each.reason] += 1
             row = {"file": self._source, **each._asdict()}
-            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._bytes += self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._rows += 1
 
     @property
     def any(self) -> bool:

@@ -35,13 +35,9 @@ class EmbeddedState:
         self._columns: dict[tuple[str, str], Growing] = {}
         self._lists: dict[tuple[str, str], Lists] = {}
         self.offset = ""
-        with database.read() as sql:
-            row = sql.execute("SELECT value FROM meta WHERE key = 'state.folder'").fetchone()
-        self._folder = row[0] if row else ""
+        self._folder = ""
+        self._recover()
         database.sweep("state", [self._folder])
-        folder = database.folder / "state" / self._folder
-        if self._folder and folder.is_dir():  # without one, everything is folded from the start of the log
-            self._load(folder)
 
     def read(self, table: str, rows: Rows, names: Sequence[str]) -> Columns:
         rows = np.ascontiguousarray(rows, np.int32)
@@ -155,6 +151,28 @@ class EmbeddedState:
         failpoints.at("state.named")
         self._folder = name
         self._database.sweep("state", [name])
+
+    def _recover(self) -> None:
+        """Load the snapshot that the database names; without its files everything is folded from the start of the log.
+        A writer may replace it while it is read here: then the next one is read."""
+        named = None
+        while named != self._folder:
+            self._folder = self._named()
+            folder = self._database.folder / "state" / self._folder
+            try:
+                if self._folder and folder.is_dir():
+                    self._load(folder)
+                    return
+            except StoreError:
+                if self._named() == self._folder:
+                    raise
+                self.clear()
+            named = self._named()
+
+    def _named(self) -> str:
+        with self._database.read() as sql:
+            row = sql.execute("SELECT value FROM meta WHERE key = 'state.folder'").fetchone()
+        return row[0] if row else ""
 
     def _load(self, folder: Path) -> None:
         def array(name: str) -> NDArray[Any]:

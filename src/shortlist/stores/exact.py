@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shortlist import failpoints, ops
-from shortlist.errors import DataError, NotFound, ShapeError
+from shortlist.errors import DataError, NotFound, ShapeError, StoreError
 from shortlist.stores.arrays import save
 from shortlist.stores.database import Database, explained
 from shortlist.types import Candidates, Rows, Scores, Vectors
@@ -30,7 +30,22 @@ class ExactIndex:
 
     def refresh(self) -> None:
         """See what another process has built, changed and dropped since."""
-        with self._database.lock, self._database.read() as sql:
+        with self._database.lock:
+            while True:
+                folders = self._folders()
+                try:
+                    self._read()
+                    return
+                except StoreError:  # a writer may have replaced what was about to be read
+                    if self._folders() == folders:
+                        raise
+
+    def _folders(self) -> dict[str, str]:
+        with self._database.read() as sql:
+            return dict(sql.execute("SELECT name, folder FROM space"))
+
+    def _read(self) -> None:
+        with self._database.read() as sql:
             folders = dict(sql.execute("SELECT name, folder FROM space"))
             for name in [name for name in self._spaces if folders.get(name) != self._spaces[name].folder]:
                 del self._spaces[name]

@@ -16,7 +16,7 @@ from shortlist.data.events import IN_ORDER, hashed, request_number
 from shortlist.data.guess import guess
 from shortlist.data.load import load
 from shortlist.data.mapping import Mapping, Rule
-from shortlist.dataset import Kinds
+from shortlist.dataset import DEFAULT_KINDS, Kind, Kinds
 from shortlist.errors import ConfigError, DataError, ShortlistError
 from shortlist.stores.embedded import Embedded
 
@@ -207,6 +207,20 @@ def test_held_events_happen_when_another_event_brings_their_item(shop: Shop) -> 
     summary = shop.load(shop.write(f"user_id,item_id,t\n2,a,{SPRING}\n"), time="t")
     assert (summary.accepted, summary.released, len(shop.stores.held)) == (1, 1, 0)
     assert sorted(event[:2] for event in shop.events()) == [("1", "a"), ("2", "a")]
+
+
+def test_held_events_of_a_kind_that_was_removed_wait_for_it_to_come_back(shop: Shop) -> None:
+    path = shop.write(f"user_id,item_id,k,t\n1,a,wish,{SPRING}\n2,a,click,{SPRING}\n")
+    wider = Kinds({**DEFAULT_KINDS, "wish": Kind(200)})
+    given = {"now": NOW, "rejects": shop.folder / "r", "held": shop.stores.held}
+    catalog, log = shop.stores.catalog, shop.stores.log
+    load(path, Mapping(kind_column="k", time="t", unknown_items="hold"), catalog, log, kinds=wider, **given)
+    items = shop.write("item_id\na\n", "items.csv")
+    assert load(items, Mapping(entity="items"), catalog, log, kinds=Kinds(), **given).released == 1
+    assert len(shop.stores.held) == 1
+    assert load(items, Mapping(entity="items"), catalog, log, kinds=wider, **given).released == 1
+    assert len(shop.stores.held) == 0
+    assert sorted(event[0] for event in shop.events()) == ["1", "2"]
 
 
 def test_holding_needs_a_place(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shortlist.errors import StoreError
-from shortlist.stores import embedded_state
+from shortlist.stores import embedded_state, exact
 from shortlist.stores.embedded import Embedded
+from shortlist.stores.embedded_state import EmbeddedState
 from shortlist.stores.lists import Lists, _merged, _merged_one
 from shortlist.types import Columns, Ragged
 
@@ -107,3 +108,43 @@ def test_lists_are_read_only() -> None:
     lists.push(rows[:1], {"time": np.array([5])}, 3)
     with pytest.raises(ValueError, match="read-only"):
         lists.read(rows[:1])["time"][0] = 6
+
+
+def test_a_reader_that_meets_a_new_snapshot_reads_that_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = np.array([0], np.int32)
+    with Embedded.open(tmp_path) as writer:
+        writer.state.write("user", row, {"age": np.array([1.0])})
+        writer.state.snapshot()
+        load, raced = EmbeddedState._load, []
+
+        def late(self: EmbeddedState, folder: Path) -> None:
+            if not raced:  # between the name and the files
+                raced.append(folder)
+                writer.state.write("user", row, {"age": np.array([2.0])})
+                writer.state.snapshot()
+            load(self, folder)
+
+        monkeypatch.setattr(EmbeddedState, "_load", late)
+        with Embedded.open(tmp_path, read_only=True) as reader:
+            assert reader.state.read("user", row, ["age"])["age"].tolist() == [2.0]
+        assert not raced[0].exists()
+
+
+def test_an_index_that_is_replaced_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, vector = np.array([0], np.int32), np.ones((1, 2), np.float32)
+    with Embedded.open(tmp_path) as writer:
+        writer.index.build("space", row, vector)
+        load, raced = exact._Space.load, []
+
+        def late(folder: Path) -> exact._Space:
+            if not raced:
+                raced.append(folder)
+                writer.index.build("space", row, 2 * vector)
+            return load(folder)
+
+        monkeypatch.setattr(exact._Space, "load", staticmethod(late))
+        with Embedded.open(tmp_path, read_only=True) as reader:
+            assert reader.index.search("space", vector, 1)[1].tolist() == [[4.0]]
+        assert not raced[0].exists()
