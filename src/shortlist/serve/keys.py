@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from shortlist.errors import ConfigError, NotFound, StoreError
+from shortlist.errors import ConfigError, NotFound, StoreError, masked
 
 try:
     import fcntl
@@ -25,6 +25,17 @@ except ImportError:  # Windows: two commands at the same moment are not kept apa
     fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger("shortlist.serve")
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    record.msg, record.args = masked(record.getMessage()), ()
+    if record.exc_info:
+        record.exc_text = masked(_FORM.formatException(record.exc_info))
+    return True
+
+
+_FORM = logging.Formatter()
+log.addFilter(_without_secrets)
 
 SCOPES = ("read", "write", "admin")
 """Each contains the ones before it."""
