@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import re
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from inspect import cleandoc
@@ -16,6 +15,7 @@ import typer
 import shortlist
 from shortlist.cli import failures
 from shortlist.cli.app import command, commands
+from shortlist.cli.settings import notes
 from shortlist.config import store_roles, use_path
 
 ROOT = Path(__file__).parents[1]
@@ -52,15 +52,13 @@ def cli() -> str:
 def config() -> str:
     """The tables of shortlist.toml as pages: section, key, default, meaning."""
     lines = [NOTE, "", "# Configuration", "", CONFIG]
-    for line in (ROOT / "shortlist.toml").read_text("utf-8").splitlines():
-        section = re.match(r"#?\[([\w.]+)\](?:\s*#\s*(.*))?", line)
-        key = re.match(r"#?([a-z_]+) = (.+?)(?:\s{2,}# (.*))?$", line)
-        if section:
-            about = f"\n\n{section[2][0].upper()}{section[2][1:]}." if section[2] else ""
-            lines.append(f"\n## [{section[1]}]{about}\n\n| key | default | meaning |\n|---|---|---|")
-        elif key:
-            default, meaning = (text.replace("|", "\\|") for text in (key[2].strip(), key[3] or ""))
-            lines.append(f"| `{key[1]}` | `{default}` | {meaning} |")
+    for note in notes((ROOT / "shortlist.toml").read_text("utf-8")):
+        if note.key:
+            default, meaning = (text.replace("|", "\\|") for text in (note.default, note.meaning))
+            lines.append(f"| `{note.key}` | `{default}` | {meaning} |")
+        else:
+            about = f"\n\n{note.meaning[0].upper()}{note.meaning[1:].rstrip('.')}." if note.meaning else ""
+            lines.append(f"\n## [{note.section}]{about}\n\n| key | default | meaning |\n|---|---|---|")
     return "\n".join(lines) + "\n"
 
 

@@ -25,6 +25,7 @@ import tempfile
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shortlist.cli.screen import VERSION, write_json
 from shortlist.errors import ShortlistError, masked
@@ -105,7 +106,7 @@ def explain(error: BaseException) -> Failure:
         return Failure(
             masked(error.message), masked(error.where), why, error.hint or remedy, error.code, error.exit_code
         )
-    refused = _refused(error)
+    refused = _refused(error) or _misused(error)
     if refused:
         return refused
     if isinstance(error, MemoryError):
@@ -132,6 +133,15 @@ def _refused(error: BaseException) -> Failure | None:
     where = ", ".join(OPTIONS.get(each.pointer, each.pointer) for each in error.errors)
     why, _ = WHY["usage" if exit_code == 2 else error.code]
     return Failure(error.detail, where, why, error.hint, error.code, exit_code)
+
+
+def _misused(error: Any) -> Failure | None:
+    """What the parser of arguments did not understand, whichever package its errors are of."""
+    if not hasattr(error, "format_message"):
+        return None
+    where = error.ctx.command_path if getattr(error, "ctx", None) else "shortlist"
+    why, _ = WHY["usage"]
+    return Failure(error.format_message().rstrip("."), where, why, f"see: {where} --help", "usage", 2)
 
 
 def report(error: BaseException) -> str:

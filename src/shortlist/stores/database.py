@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from shortlist import failpoints
-from shortlist.errors import ConfigError, StoreError, StoreLocked
+from shortlist.errors import ConfigError, NotFound, StoreError, StoreLocked
 
 try:
     import fcntl
@@ -101,6 +101,11 @@ class Database:
                 yield self._connection
             finally:
                 self._connection.execute("COMMIT")
+
+    def changes(self) -> int:
+        """A number that is another one once another process has committed since it was last asked."""
+        with self.lock, explained(self.folder):
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -232,7 +237,7 @@ def _hold(folder: Path) -> int:
 def _connect(folder: Path, read_only: bool, durable: bool) -> sqlite3.Connection:
     path = folder / FILE
     if read_only and not path.is_file():
-        raise ConfigError(
+        raise NotFound(
             f"there is no store in {folder}", hint="Check the path, or make one there with `shortlist ingest`."
         )
     mode = "rwc"

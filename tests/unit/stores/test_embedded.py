@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shortlist.errors import ConfigError, DataError, StoreError, StoreLocked
+from shortlist.errors import ConfigError, DataError, NotFound, StoreError, StoreLocked
 from shortlist.stores.embedded import Embedded
 from shortlist.types import Events
 
@@ -116,7 +116,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
             Embedded.open(folder)
         assert (caught.value.exit_code, str(folder) in str(caught.value)) == (5, True)
         assert "this user may create" in caught.value.hint
-    with pytest.raises(ConfigError, match="there is no store in"):
+    with pytest.raises(NotFound, match="there is no store in"):
         Embedded.open(tmp_path / "new", read_only=True)
     assert not (tmp_path / "new").exists()
 
