@@ -218,8 +218,8 @@ class _Draft:
 
     def __init__(self, catalog: Catalog, entity: Entity) -> None:
         self.catalog, self.entity = catalog, entity
-        names = catalog.names(entity)
-        self.like = dict(catalog.read(entity, np.zeros(1, np.int32), names))  # a value of each column, for its type
+        self.names = catalog.names(entity)
+        self.like = dict(catalog.read(entity, np.zeros(1, np.int32), self.names))  # a value of each column: its type
         self.facts: dict[str, dict[str, Column] | None] = {}
 
     def apply(self, change: Change, guard: Guard, where: str) -> Stored | None:
@@ -227,7 +227,7 @@ class _Draft:
         if id not in self.facts:
             row = self.catalog.rows(self.entity, [id])
             there = bool(self.catalog.present(self.entity, row)[0])
-            self.facts[id] = dict(self.catalog.read(self.entity, row, [*self.like])) if there else None
+            self.facts[id] = dict(self.catalog.read(self.entity, row, self.names)) if there else None
         old = self.facts[id]
         if old is None and change.op != "put":
             raise _absent(self.entity, id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -14,7 +15,7 @@ from msgspec import UNSET
 
 from shortlist.data.events import request_number
 from shortlist.dataset import duration
-from shortlist.errors import ConfigError
+from shortlist.errors import ConfigError, StoreError
 from shortlist.pipeline import FilterFailed
 from shortlist.release import Release
 from shortlist.runtime import Runtime
@@ -23,11 +24,11 @@ from shortlist.serve.cursors import Cursors
 from shortlist.serve.idempotency import Once
 from shortlist.serve.intake import Intake, kind_code
 from shortlist.serve.lists import Lists, degradations
-from shortlist.serve.metrics import Metrics
+from shortlist.serve.metrics import Metrics, merged
 from shortlist.serve.privacy import Privacy
 from shortlist.serve.problems import Refusal, refusal
 from shortlist.serve.remembered import Memory
-from shortlist.serve.siblings import Siblings
+from shortlist.serve.siblings import PASSED_ON, Siblings
 from shortlist.types import HISTORY, Columns, Queries, Ragged, Rows
 
 LOOKED_AT = 2_000  # people among whom different ones are looked for
@@ -194,6 +195,7 @@ class Service:
         user = np.full(len(asks), -1, np.int32)
         named = [position for position, ask in enumerate(asks) if ask.user_id is not None]
         user[named] = self.catalog.rows("user", [str(asks[position].user_id) for position in named])
+        self.metrics.people(len(named), int(np.count_nonzero(user[named] < 0)))
         seed = np.array(
             [
                 request_number(request_id) if ask.seed is UNSET else ask.seed
@@ -290,13 +292,21 @@ class Service:
             reasons.append("the server was told to stop")
         return wire.Ready(not self.leaving, self.runtime.release.version or None, reasons)
 
-    def exposition(self) -> bytes:
-        """The metrics as text."""
-        return self.metrics.text(self.runtime.release, self.runtime.clock())
+    def exposition(self, headers: Mapping[str, str]) -> bytes:
+        """The metrics as text: of all workers, unless one of them asks (with `headers`)."""
+        own = self.metrics.text(self.runtime)
+        if self.siblings is None or PASSED_ON in headers:
+            return own
+        texts = {self.siblings.number: own}
+        for number in self.siblings.others:
+            with suppress(StoreError):  # it is being started again
+                texts[number] = bytes(self.siblings.ask(number, "GET", "/metrics", headers, b"").body)
+        return merged(dict(sorted(texts.items())))
 
     def _known(self, entity: str, id: str) -> Rows:
         row = self.catalog.rows(entity, [wire.identifier(id, "")])
-        if row[0] < 0:
+        known = self.catalog.present("item", row) if entity == "item" else row >= 0  # who was deleted has a history
+        if not known[0]:
             raise Refusal("not_found", f"there is no {entity} {id!r}", hint=f"make it with PUT /v1/{entity}s/{{id}}")
         return row
 
