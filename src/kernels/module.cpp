@@ -1,27 +1,11 @@
 // The Python side: checks shapes, sorts what must be sorted, splits rows among threads, picks the instruction set.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
-
-#include <algorithm>
-#include <atomic>
-#include <cmath>
-#include <exception>
-#include <memory>
-#include <mutex>
-#include <numeric>
-#include <stdexcept>
-#include <string>
-#include <thread>
-#include <vector>
-
 #include "buffer.hpp"
 #include "idmap.hpp"
+#include "python.hpp"
 #include "radix.hpp"
 #include "table.hpp"
 
-namespace nb = nanobind;
+void bind_funnel(nb::module_ &m);  // funnel.cpp
 
 extern const Table kernels_baseline;
 #if defined(SHORTLIST_X86_VARIANTS)
@@ -29,11 +13,6 @@ extern const Table kernels_avx2, kernels_avx512;
 #endif
 
 namespace {
-
-template <typename T> using Array = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <typename T> using Matrix = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using MutableMatrix = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-template <typename T> using Numpy = nb::ndarray<nb::numpy, T, nb::c_contig>;
 
 std::vector<const Table *> offered() {
     std::vector<const Table *> tables{&kernels_baseline};
@@ -47,66 +26,6 @@ std::vector<const Table *> offered() {
 }
 
 const Table *active = offered().back();
-
-void check(bool holds, const std::string &message) {
-    if (!holds) throw nb::value_error(message.c_str());
-}
-
-// work(begin, end) over [0, count) in chunks of `grain`; `threads` 0 = every core. Fewer rows than a grain: this thread.
-template <typename Work> void in_parallel(int64_t count, int64_t grain, int threads, Work work) {
-    if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-    threads = static_cast<int>(std::min<int64_t>(threads, (count + grain - 1) / grain));
-    if (threads <= 1) {
-        if (count) work(int64_t{0}, count);
-        return;
-    }
-    std::atomic<int64_t> next{0};
-    std::exception_ptr failure;
-    std::mutex lock;
-    const auto run = [&] {
-        try {
-            for (int64_t begin = next.fetch_add(grain); begin < count; begin = next.fetch_add(grain))
-                work(begin, std::min(begin + grain, count));
-        } catch (...) {
-            const std::lock_guard<std::mutex> guard(lock);
-            failure = std::current_exception();
-        }
-    };
-    std::vector<std::thread> others;
-    for (int t = 1; t < threads; ++t) others.emplace_back(run);
-    run();
-    for (auto &other : others) other.join();
-    if (failure) std::rethrow_exception(failure);
-}
-
-constexpr int64_t QUERY_GRAIN = 64;  // fewer queries than this are answered by the calling thread
-constexpr int64_t SWEEP_GRAIN = 48;  // a multiple of every tile
-
-template <typename T> Numpy<T> numpy(std::unique_ptr<std::vector<T>> data, std::initializer_list<size_t> shape) {
-    std::vector<T> *raw = data.release();
-    nb::capsule owner(raw, [](void *p) noexcept { delete static_cast<std::vector<T> *>(p); });
-    return Numpy<T>(raw->data(), shape, owner);
-}
-
-Csr csr(const Array<int64_t> &ptr, const Array<int32_t> &index, const Array<float> &value, int64_t width) {
-    const int64_t count = static_cast<int64_t>(index.shape(0));
-    check(ptr.shape(0) >= 1 && ptr(0) == 0 && ptr(ptr.shape(0) - 1) == count && value.shape(0) == index.shape(0),
-          "ptr must run from 0 to the number of entries, and index and value must have one entry each");
-    check(std::is_sorted(ptr.data(), ptr.data() + ptr.shape(0)), "ptr must not fall");
-    if (width >= 0 && count) {
-        const auto [least, most] = std::minmax_element(index.data(), index.data() + count);
-        check(*least >= 0 && *most < width, "index runs from " + std::to_string(*least) + " to " + std::to_string(*most) +
-                                                ", but must stay inside 0.." + std::to_string(width - 1));
-    }
-    return {ptr.data(), index.data(), value.data()};
-}
-
-Lists listed(const Array<int64_t> &ptr, const Array<int32_t> &item, int64_t queries, const std::string &name) {
-    check(static_cast<int64_t>(ptr.shape(0)) == queries + 1 && ptr(0) == 0 && ptr(queries) == static_cast<int64_t>(item.shape(0)) &&
-              std::is_sorted(ptr.data(), ptr.data() + queries + 1),
-          name + "_ptr must have one entry more than there are queries and rise from 0 to the number of items");
-    return {ptr.data(), item.data()};
-}
 
 struct Found {  // room for k slots a row
     Found(int64_t rows, int64_t k, int64_t width) : k(std::max<int64_t>(0, std::min(k, width))), count(rows) {
@@ -135,15 +54,32 @@ struct Found {  // room for k slots a row
     std::unique_ptr<Slot[]> slot;
 };
 
-nb::tuple top_of_matrix(const Matrix<float> &scores, int64_t k, int threads) {
+nb::tuple top_of_matrix(const Matrix<float> &scores, int64_t k, const Array<int64_t> &exclude_ptr,
+                        const Array<int32_t> &exclude_item, const Array<bool> &allowed, int threads) {
     const auto rows = static_cast<int64_t>(scores.shape(0)), width = static_cast<int64_t>(scores.shape(1));
     Found found(rows, k, width);
-    if (found.k) {
+    if (found.k && rows) {
+        const Lists exclude = listed(exclude_ptr, exclude_item, rows, "exclude");
         nb::gil_scoped_release release;
-        const MatrixJob job{scores.data(), width, found.top()};
+        const std::vector<int32_t> excluded = sorted(exclude, rows);
+        const MatrixJob job{scores.data(), width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), {exclude.ptr, excluded.data()}, found.top()};
         in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->top_of_matrix(job, begin, end); });
     }
     return found.flat();
+}
+
+Numpy<float> sum_of_rows(const Array<int64_t> &query_ptr, const Array<int32_t> &query_row, const Array<float> &query_weight,
+                         const Matrix<float> &matrix, int threads) {
+    const auto rows = static_cast<int64_t>(query_ptr.shape(0)) - 1;
+    const auto height = static_cast<int64_t>(matrix.shape(0)), width = static_cast<int64_t>(matrix.shape(1));
+    const Csr query = csr(query_ptr, query_row, query_weight, -1);
+    auto out = std::make_unique<std::vector<float>>(static_cast<size_t>(rows * width));
+    {
+        nb::gil_scoped_release release;
+        const RowsJob job{query, matrix.data(), height, width, out->data()};
+        in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->sum_of_rows(job, begin, end); });
+    }
+    return numpy(std::move(out), {static_cast<size_t>(rows), static_cast<size_t>(width)});
 }
 
 constexpr int64_t DIRECT = 16;  // fewer queries than this do not pay for packing the items
@@ -197,9 +133,8 @@ nb::tuple top_of_product(const Matrix<float> &users, const Matrix<float> &items,
         nb::gil_scoped_release release;
         ProductJob job{users.data(), items.data(), dim, width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), exclude, {}, found.top()};
         if (rows < DIRECT) {
-            std::vector<int32_t> sorted(exclude.item, exclude.item + exclude.ptr[rows]);
-            for (int64_t q = 0; q < rows; ++q) std::sort(sorted.begin() + exclude.ptr[q], sorted.begin() + exclude.ptr[q + 1]);
-            job.exclude.item = sorted.data();
+            const std::vector<int32_t> excluded = sorted(exclude, rows);
+            job.exclude.item = excluded.data();
             active->top_of_product_direct(job, 0, rows);
         } else {
             const int workers = rows < QUERY_GRAIN ? 1 : threads;
@@ -210,6 +145,21 @@ nb::tuple top_of_product(const Matrix<float> &users, const Matrix<float> &items,
         }
     }
     return found.flat();
+}
+
+Numpy<float> products(const Matrix<float> &users, const Matrix<float> &items, const Array<int32_t> &query, const Array<int32_t> &item) {
+    const auto rows = static_cast<int64_t>(users.shape(0)), dim = static_cast<int64_t>(users.shape(1));
+    check(static_cast<int64_t>(items.shape(1)) == dim, "users and items must have equally many dimensions");
+    check(query.shape(0) == item.shape(0), "query and item must be equally long");
+    const auto count = static_cast<int64_t>(query.shape(0));
+    for (int64_t at = 0; at < count; ++at) check(query.data()[at] >= 0 && query.data()[at] < rows, "a query has no user");
+    auto out = std::make_unique<std::vector<float>>(static_cast<size_t>(count));
+    {
+        nb::gil_scoped_release release;
+        const PairJob job{users.data(), items.data(), dim, static_cast<int64_t>(items.shape(0)), query.data(), item.data(), out->data()};
+        in_parallel(count, 64 * 1024, 0, [&](int64_t begin, int64_t end) { active->products(job, begin, end); });
+    }
+    return numpy(std::move(out), {static_cast<size_t>(count)});
 }
 
 nb::tuple top_of_spread(const Array<int64_t> &query_ptr, const Array<int32_t> &query_row, const Array<float> &query_weight,
@@ -445,9 +395,11 @@ std::string use(const std::string &name) {
 NB_MODULE(_kernels, m) {
     using namespace nb::literals;
     nb::set_leak_warnings(false);  // a log that is open when the interpreter ends keeps its set of ids
-    m.def("top_of_matrix", &top_of_matrix, "scores"_a, "k"_a, "threads"_a = 0);
+    m.def("top_of_matrix", &top_of_matrix, "scores"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a, "threads"_a = 0);
+    m.def("sum_of_rows", &sum_of_rows, "query_ptr"_a, "query_row"_a, "query_weight"_a, "matrix"_a, "threads"_a = 0);
     m.def("top_of_product", &top_of_product, "users"_a, "items"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a,
           "threads"_a = 0);
+    m.def("products", &products, "users"_a, "items"_a, "query"_a, "item"_a);
     m.def("top_of_spread", &top_of_spread, "query_ptr"_a, "query_row"_a, "query_weight"_a, "ptr"_a, "index"_a, "value"_a,
           "width"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a, "threads"_a = 0);
     m.def("sums_of_spread", &sums_of_spread, "query_ptr"_a, "query_row"_a, "query_weight"_a, "ptr"_a, "index"_a, "value"_a,
@@ -473,6 +425,7 @@ NB_MODULE(_kernels, m) {
         .def("__len__", [](const IdRows &rows) { return rows.map.size(); })
         .def("find", &IdRows::find, "id"_a)
         .def("add", &IdRows::add, "id"_a, "row"_a);
+    bind_funnel(m);
     m.def("variants", &variants);
     m.def("use", &use, "name"_a);
 }

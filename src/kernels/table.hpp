@@ -28,7 +28,17 @@ struct Top {  // query q writes at most k slots, best first, from out[q * k], an
 struct MatrixJob {  // k best of each row of a dense matrix
     const float *score;  // (B, width)
     int64_t width;
+    const bool *allowed;  // (allowed_size); columns beyond are allowed
+    int64_t allowed_size;
+    Lists exclude;  // sorted
     Top top;
+};
+
+struct RowsJob {  // sum over a query's rows r of weight * matrix[r], a dense matrix
+    Csr query;
+    const float *matrix;  // (height, width)
+    int64_t height, width;
+    float *out;  // (B, width), zeroed
 };
 
 struct PackedItems {  // allowed items by falling norm, in panels of `lanes * 2` columns: [panel][dimension][column]
@@ -48,6 +58,14 @@ struct ProductJob {  // k best inner products of each query with the items
     Lists exclude;  // sorted for the direct kernel
     PackedItems packed;
     Top top;
+};
+
+struct PairJob {  // the inner product of each query with its item; NaN for a query of zeros and an item that is not there
+    const float *user;  // (B, dim)
+    const float *item;  // (width, dim)
+    int64_t dim, width;
+    const int32_t *query, *wanted;  // (N)
+    float *out;  // (N)
 };
 
 struct SpreadJob {  // k best of sum over a query's rows r of weight * matrix[r]
@@ -103,9 +121,11 @@ struct Table {
     int32_t lanes;
     int32_t block;  // users that top_of_product works on together
     void (*top_of_matrix)(const MatrixJob &, int64_t begin, int64_t end);
+    void (*sum_of_rows)(const RowsJob &, int64_t begin, int64_t end);
     void (*pack)(const float *item, int64_t dim, const int32_t *row, int64_t columns, float *panel);
     void (*top_of_product)(const ProductJob &, int64_t begin, int64_t end);  // packed: for many queries
     void (*top_of_product_direct)(const ProductJob &, int64_t begin, int64_t end);  // for few
+    void (*products)(const PairJob &, int64_t begin, int64_t end);
     void (*top_of_spread)(const SpreadJob &, int64_t begin, int64_t end);
     void (*sums_of_spread)(const PartsJob &, int64_t begin, int64_t end);
     void (*strongest_of_spread)(const PartsJob &, int64_t begin, int64_t end);

@@ -96,8 +96,40 @@ void top_of_matrix(const MatrixJob &job, int64_t begin, int64_t end) {
     Best best(job.top.k);
     for (int64_t query = begin; query < end; ++query) {
         best.start(-FLT_MAX);
-        scan(job.score + query * job.width, job.width, best, [&](float score, int32_t item) { best.push(score, item); });
+        scan(job.score + query * job.width, job.width, best, [&](float score, int32_t item) {
+            if (permits(job.allowed, job.allowed_size, item) && !contains(job.exclude, query, item)) best.push(score, item);
+        });
         best.finish(job.top, query);
+    }
+}
+
+// Several rows a pass, so that the sums stay in registers; each is added in its turn, so that the result is that of one by one.
+void sum_of_rows(const RowsJob &job, int64_t begin, int64_t end) {
+    constexpr int ROWS = 8;
+    for (int64_t query = begin; query < end; ++query) {
+        float *out = job.out + query * job.width;
+        int64_t at = job.query.ptr[query];
+        const int64_t stop = job.query.ptr[query + 1];
+        while (at < stop) {
+            const float *row[ROWS];
+            float weight[ROWS];
+            int rows = 0;
+            for (; at < stop && rows < ROWS; ++at) {
+                const int32_t r = job.query.index[at];
+                if (r < 0 || r >= job.height) continue;
+                row[rows] = job.matrix + r * job.width;
+                weight[rows++] = job.query.value[at];
+            }
+            int64_t i = 0;
+            if (rows == ROWS)
+                for (; i + LANES <= job.width; i += LANES) {
+                    Vec total = load(out + i);
+                    for (int r = 0; r < ROWS; ++r) total += splat(weight[r]) * load(row[r] + i);
+                    store(out + i, total);
+                }
+            for (; i < job.width; ++i)
+                for (int r = 0; r < rows; ++r) out[i] += weight[r] * row[r][i];
+        }
     }
 }
 
@@ -209,6 +241,15 @@ inline float inner(const float *a, const float *b, int64_t dim) {
     float total = sum(sums);
     for (; d < dim; ++d) total += a[d] * b[d];
     return total;
+}
+
+void products(const PairJob &job, int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; ++at) {
+        const float *user = job.user + job.query[at] * job.dim;
+        const int32_t item = job.wanted[at];
+        const bool known = item >= 0 && item < job.width && inner(user, user, job.dim) > 0;
+        job.out[at] = known ? inner(user, job.item + item * job.dim, job.dim) : NAN;
+    }
 }
 
 void top_of_product_direct(const ProductJob &job, int64_t begin, int64_t end) {

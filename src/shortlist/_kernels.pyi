@@ -16,8 +16,10 @@ Bools: TypeAlias = NDArray[np.bool_]
 Words: TypeAlias = NDArray[np.uint64]
 Flat: TypeAlias = tuple[Ints, Ints, Floats]
 
-def top_of_matrix(scores: Floats, k: int, threads: int = 0) -> Flat:
-    """The k largest of each row of `scores` (B, I); -inf and NaN are never taken."""
+def top_of_matrix(
+    scores: Floats, k: int, exclude_ptr: Pointers, exclude_item: Ints, allowed: Bools, threads: int = 0
+) -> Flat:
+    """The k largest of each row of `scores` (B, I); -inf and NaN are never taken, nor what is excluded."""
 
 def top_of_product(
     users: Floats,
@@ -32,6 +34,9 @@ def top_of_product(
 
     The lists of items to leave out are per query; `allowed` (A,) is by item row, rows beyond it are allowed.
     """
+
+def products(users: Floats, items: Floats, query: Ints, item: Ints) -> Floats:
+    """(N,) the inner product of users[query] and items[item]; NaN for a user of zeros and an item out of range."""
 
 def top_of_spread(
     query_ptr: Pointers,
@@ -159,3 +164,33 @@ def variants() -> list[str]:
 
 def use(name: str) -> str:
     """Switch the instruction set (tests, benchmarks); returns the one used before."""
+
+def sum_of_rows(query_ptr: Pointers, query_row: Ints, query_weight: Floats, matrix: Floats, threads: int = 0) -> Floats:
+    """(B, I) the sum over a query's rows of weight * matrix[row], `matrix` (H, I); rows outside it are passed over."""
+
+def liked(ptr: Pointers, item: Ints, weight: Floats, half_life: float, width: int) -> tuple[Pointers, Ints, Floats]:
+    """(ptr, item, weight) of what speaks for an item below `width`, see ops.liked."""
+
+def weigh(
+    owner: Ints, item: Ints, kind: NDArray[np.uint8], value: Floats, weight: Floats, least: Floats, cap: Pointers
+) -> Floats:
+    """(E,) what each event says of its item, see dataset.Kinds.weigh; `weight`, `least`, `cap` by kind (256,)."""
+
+def merge(query: Ints, item: Ints, score: Floats, start: Pointers, queries: int) -> tuple[Ints, Ints, Floats]:
+    """(query, item, score (P, N)) of P parts, part p from row start[p] on, see ops.merge."""
+
+def standardize(query: Ints, value: Floats) -> Floats:
+    """(C, N) z-scores within each query's rows, see ops.standardize_within."""
+
+def first_permitted(
+    item: Ints, start: Pointers, k: int, exclude_ptr: Pointers, exclude_item: Ints, allowed: Bools
+) -> tuple[Ints, Pointers]:
+    """(query, place in `item`) of the first k from place start[b] on that query b may be shown."""
+
+def diversify(
+    vector: Floats, ptr: Pointers, item: Ints, score: Floats, trade: Floats, places: int
+) -> tuple[Pointers, Pointers]:
+    """(ptr, position) of at most `places` rows of each list by maximal marginal relevance, see rerank.mmr.
+
+    `vector` (I, D) of length 1 or 0, `trade` by list; positions into `item`, in the order they are chosen.
+    """

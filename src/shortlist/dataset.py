@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from shortlist import ops
+from shortlist import _kernels, ops
 from shortlist.errors import ConfigError
 from shortlist.types import Columns, Events, Ragged, Rows, Scores
 
@@ -50,7 +50,7 @@ class Kind:
     least: float = -np.inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kinds:
     """All kinds of one installation by name. Codes 0-255 are stored with the events: never give one to another name."""
 
@@ -74,23 +74,15 @@ class Kinds:
         Nothing else that an owner did with an item they dislike counts. Rows are in time order. The training window and
         the history of a request are both weighed here and nowhere else.
         """
+        return _kernels.weigh(owner, item, kind, value, *self._by_code)
+
+    @cached_property
+    def _by_code(self) -> tuple[Scores, Scores, NDArray[np.int64]]:
+        """Weight, least and cap of every code, (256,) each."""
         weight, least, cap = np.zeros(256, np.float32), np.full(256, -np.inf, np.float32), np.zeros(256, np.int64)
         for each in self.table.values():
             weight[each.code], least[each.code], cap[each.code] = each.weight, each.least, each.cap
-        said = np.where(value >= least[kind], weight[kind], np.float32(0)).astype(np.float32)
-        capped = np.flatnonzero((cap > 0)[kind] & (said != 0))
-        if len(capped):
-            every = len(capped) == len(said)
-            order, begins = ops.grouped(*(each if every else each[capped] for each in (owner, item, kind)))
-            first, later = np.flatnonzero(begins), np.flatnonzero(~begins)  # groups are in order of time
-            nth = later - first[np.searchsorted(first, later) - 1]
-            repeated = capped[order[later]]
-            said[repeated[nth >= cap[kind[repeated]]]] = 0
-        liked, disliked = np.flatnonzero(said > 0), np.flatnonzero(said < 0)
-        if len(disliked):
-            pair = (owner.astype(np.int64) << 32) | item
-            said[liked[np.isin(pair[liked], pair[disliked])]] = 0
-        return said
+        return weight, least, cap
 
 
 DEFAULT_KINDS: Mapping[str, Kind] = {

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shortlist import _kernels
 from shortlist.types import Candidates, Columns, Mask, Positions, Ragged, Rows, Scores, Vectors
 
 
@@ -23,10 +24,10 @@ def gather(array: NDArray[Any], rows: NDArray[np.integer[Any]], fill: Any) -> ND
     """array[rows], with `fill` where a row is negative or beyond the array."""
     if not len(array):
         return np.full((len(rows), *array.shape[1:]), fill, array.dtype)
-    known = (rows >= 0) & (rows < len(array))
-    if known.all():
-        kept: NDArray[Any] = array[rows]
+    if not len(rows) or (rows.min() >= 0 and rows.max() < len(array)):
+        kept: NDArray[Any] = array.take(rows, axis=0)
         return kept
+    known = (rows >= 0) & (rows < len(array))
     found = array[np.where(known, rows, 0)]
     found[~known] = fill
     return found
@@ -37,8 +38,6 @@ def grouped(*columns: NDArray[np.integer[Any]]) -> tuple[Positions, Mask]:
 
     Positions (N,) in that order, equal rows as they come, and for each place whether a group begins there.
     """
-    from shortlist import _kernels
-
     key, room = np.zeros(len(columns[0]), np.int64), 1
     for column in columns if len(key) else ():
         least, most = int(column.min()), int(column.max())
@@ -59,8 +58,6 @@ def grouped(*columns: NDArray[np.integer[Any]]) -> tuple[Positions, Mask]:
 
 def stable_order(key: NDArray[np.integer[Any]]) -> Positions:
     """(N,) positions that put `key` in rising order, equal keys as they come."""
-    from shortlist import _kernels
-
     return _kernels.order(key.astype(np.int64, copy=False))
 
 
@@ -110,37 +107,12 @@ def rank_within(query: Rows, score: Scores, queries: int) -> NDArray[np.float32]
     return rank
 
 
-def _segments(query: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Start and length of each segment that has rows, of which there is at least one."""
-    start = np.concatenate(([0], np.flatnonzero(query[1:] != query[:-1]) + 1))
-    return start, np.diff(np.append(start, len(query)))
+def standardize_within(query: Rows, score: Scores) -> Scores:
+    """(C, N) each score less the mean of its segment, in standard deviations of the segment.
 
-
-def zscore_within(query: Rows, score: Scores) -> Scores:
-    """(..., N) score minus its segment's mean over its standard deviation, NaN kept; 0 where all are equal."""
-    if not len(query):
-        return score
-    start, length = _segments(query)
-    known = ~np.isnan(score)
-    value = np.where(known, score, np.float64(0))
-    count = np.maximum(np.add.reduceat(known, start, axis=-1, dtype=np.float64), 1)
-    value -= np.repeat(np.add.reduceat(value, start, axis=-1) / count, length, axis=-1)
-    value[~known] = 0
-    spread = np.sqrt(np.add.reduceat(value * value, start, axis=-1) / count)
-    value /= np.repeat(np.where(spread > 1e-12, spread, 1), length, axis=-1)
-    value[~known] = np.nan
-    return value.astype(np.float32)
-
-
-def fill_with_least(query: Rows, score: Scores) -> Scores:
-    """(..., N) NaN replaced by the least number of its segment, by 0 where the segment has none."""
-    gap = np.isnan(score)
-    if not gap.any():
-        return score
-    start, length = _segments(query)
-    least = np.minimum.reduceat(np.where(gap, np.float32(np.inf), score), start, axis=-1)
-    least[np.isinf(least)] = 0
-    return np.where(gap, np.repeat(least, length, axis=-1), score)
+    NaN becomes the least of its segment; a segment of equal scores, or of none, is 0.
+    """
+    return _kernels.standardize(query, score)
 
 
 def reciprocal_rank(
@@ -162,25 +134,21 @@ def source_columns(columns: Columns) -> dict[str, Scores]:
     return {name: column for name, column in columns.items() if "." not in name and name != "score"}
 
 
-def merge(parts: dict[str, Candidates], queries: int) -> Candidates:
+def merge(parts: Mapping[str, Candidates], queries: int) -> Candidates:
     """One row per (query, item). Each source's "score" becomes a column of its name, NaN where it did not propose it.
 
     Rows are ordered by query, then by item row, so the result does not depend on the order of the sources.
     """
-    names = list(parts)
-    key = np.concatenate(
-        [np.empty(0, np.int64)] + [(part.query.astype(np.int64) << 32) | part.item for part in parts.values()]
+    given = [Candidates.empty(), *parts.values()]
+    start = np.cumsum([len(part) for part in given])
+    query, item, score = _kernels.merge(
+        np.concatenate([part.query for part in given]),
+        np.concatenate([part.item for part in given]),
+        np.concatenate([part.columns["score"] for part in given]),
+        start,
+        queries,
     )
-    unique, inverse = np.unique(key, return_inverse=True)
-    columns: dict[str, NDArray[Any]] = {}
-    start = 0
-    for name in names:
-        part = parts[name]
-        column = np.full(len(unique), np.nan, np.float32)
-        column[inverse[start : start + len(part)]] = part.columns["score"]
-        columns[name] = column
-        start += len(part)
-    return Candidates((unique >> 32).astype(np.int32), (unique & 0xFFFFFFFF).astype(np.int32), columns)
+    return Candidates(query, item, dict(zip(parts, score, strict=True)))
 
 
 def cap_per_group(query: Rows, group: Ragged, k: int, cap: int, queries: int) -> Positions:
@@ -233,30 +201,20 @@ def contains(lists: Ragged, query: Rows, item: Rows) -> Mask:
     return np.isin((query.astype(np.int64) << 32) | item.astype(np.int64), have)
 
 
-def forbid(scores: NDArray[np.float32], exclude: Ragged, allowed: Mask) -> None:
-    """Set to -inf, in place, what a source must not propose. `scores` is (B, I) by item row."""
-    width = scores.shape[1]
-    item, owner = exclude["item"], exclude.owner
-    known = (item >= 0) & (item < width)
-    scores[owner[known], item[known]] = -np.inf
-    if len(allowed):
-        denied = np.flatnonzero(~allowed[:width])
-        scores[:, denied] = -np.inf
-
-
 def permitted(query: Rows, item: Rows, exclude: Ragged, allowed: Mask) -> Mask:
-    """(N,) true where a source may propose the row: the flat twin of `forbid`."""
+    """(N,) true where a source may propose the row."""
     mask = ~contains(exclude, query, item)
     if len(allowed):
         mask &= gather(allowed, item, True)
     return mask
 
 
-def top_of_matrix(scores: NDArray[np.float32], k: int) -> Candidates:
-    """The k best items of each row of `scores` (B, I), best first, ties by item row; -inf and NaN are never taken."""
-    from shortlist import _kernels
+def top_of_matrix(scores: NDArray[np.float32], k: int, exclude: Ragged, allowed: Mask) -> Candidates:
+    """The k best items of each row of `scores` (B, I), best first, ties by item row; -inf and NaN are never taken.
 
-    query, item, score = _kernels.top_of_matrix(scores, k)
+    Honours `exclude` and `allowed`, as every kernel here does.
+    """
+    query, item, score = _kernels.top_of_matrix(scores, k, exclude.ptr, exclude["item"], allowed)
     return Candidates(query, item, {"score": score})
 
 
@@ -265,8 +223,6 @@ def top_of_product(user: Vectors, item: Vectors, k: int, exclude: Ragged, allowe
 
     Exact, honours `exclude` and `allowed`; a user vector of zeros has no opinion and gets nothing.
     """
-    from shortlist import _kernels
-
     found = _kernels.top_of_product(user, item, k, exclude.ptr, exclude["item"], allowed)
     return Candidates(found[0], found[1], {"score": found[2]})
 
@@ -277,8 +233,6 @@ def top_of_spread(rows: Ragged, matrix: Ragged, width: int, k: int, exclude: Rag
     `rows`: B lists of matrix rows "item" and their "weight"; `matrix`: a list of columns "item" and "score" for each of
     its rows, all below `width`. Rows that the matrix does not have say nothing.
     """
-    from shortlist import _kernels
-
     found = _kernels.top_of_spread(
         rows.ptr,
         rows["item"],
@@ -330,30 +284,15 @@ def decay(age: NDArray[Any], half_life: float) -> NDArray[np.float64]:
     return share
 
 
-def recency_weight(history: Ragged, half_life: float) -> Scores:
-    """(H,) what each row of a history says: its weight, halved every `half_life` liked rows counted from the newest.
-
-    The newest liked row keeps its weight. Rows of weight <= 0 say nothing (0) and age nobody; `half_life` 0 or infinite
-    means no decay.
-    """
-    weight = history["weight"]
-    liked = weight > 0
-    said = np.where(liked, weight, np.float32(0))
-    if half_life <= 0 or np.isinf(half_life):
-        return said
-    count = np.concatenate(([0], np.cumsum(liked)))
-    newer = np.repeat(count[history.ptr[1:]], history.length) - count[1:]
-    return said * decay(newer, half_life).astype(np.float32)
-
-
 def liked(history: Ragged, half_life: float, width: int) -> Ragged:
-    """The rows of a history that speak for an item below `width`: columns "item" and "weight", see `recency_weight`.
+    """The rows of a history that speak for an item below `width`: columns "item" and "weight".
 
-    Rows more than 20 half-lives old are left out: they weigh less than float32 rounds off.
+    A row's weight is halved every `half_life` liked rows, counted from the newest, which keeps its weight; rows of
+    weight <= 0 say nothing and age nobody; `half_life` 0 or infinite means no decay. Rows more than 20 half-lives old
+    are left out: they weigh less than float32 rounds off.
     """
-    weight, item = recency_weight(history, half_life), history["item"]
-    rows = Ragged(history.ptr, {"item": item, "weight": weight}).where((weight > 0) & (item >= 0) & (item < width))
-    return rows.last(int(np.ceil(20 * half_life))) if 0 < half_life < np.inf else rows
+    ptr, item, weight = _kernels.liked(history.ptr, history["item"], history["weight"], half_life, width)
+    return Ragged(ptr, {"item": item, "weight": weight})
 
 
 def strongest(history: Ragged, said: Scores) -> Rows:

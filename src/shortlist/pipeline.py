@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from math import inf
 from time import perf_counter
 from typing import TypeVar
@@ -154,7 +154,7 @@ class Pipeline:
 
     def candidates(self, queries: Queries, trace: Trace, effort: float = 1.0) -> tuple[Queries, Candidates]:
         """The first half of `recommend`: the narrowed queries, and all that a ranker sees. Rankers learn on this."""
-        queries = self._narrow(trace, queries)
+        queries = self._narrow(trace, replace(queries, notes={}))
         found = self._recall(trace, queries, effort)
         found = self._filter(trace, "filter", self.filters, queries, found)
         return queries, self._features(trace, queries, found)
@@ -163,9 +163,8 @@ class Pipeline:
         """For each source that can explain itself: (N,) the history item that spoke most for each row, -1 = none."""
         trace = Trace()
         spoken: dict[str, Rows] = {}
-        for name, recall in self.sources.items():
-            source = recall.source
-            if not isinstance(source, Explainer) or name not in slate.columns:
+        for name, source in self._explainers.items():
+            if name not in slate.columns:
                 continue
             proposed = np.flatnonzero(~np.isnan(slate.columns[name]))
             rows = slate.take(proposed)
@@ -174,6 +173,10 @@ class Pipeline:
                 spoken[name] = np.full(len(slate), -1, np.int32)
                 spoken[name][proposed] = why
         return spoken, trace
+
+    @cached_property
+    def _explainers(self) -> dict[str, Explainer]:
+        return {name: recall.source for name, recall in self.sources.items() if isinstance(recall.source, Explainer)}
 
     def tell(self, queries: Queries, slate: Candidates) -> Trace:
         """Give what was shown to every sink; call it after the reply has left."""

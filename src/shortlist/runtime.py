@@ -309,7 +309,8 @@ class Runtime:
 
     def _weighed(self, history: Ragged) -> Ragged:
         """With the column "weight" that the training window has, without rows of unknown items."""
-        history = history.where(history["item"] >= 0)
+        if history["item"].min(initial=0) < 0:
+            history = history.where(history["item"] >= 0)
         named = {name: history[name] for name in ("item", "kind", "value", "time")}
         weight = self.kinds.weigh(history.owner, named["item"], named["kind"], named["value"])
         return Ragged(history.ptr, {**named, "weight": weight})

@@ -6,14 +6,16 @@ A *row* is an int32 index into the catalog, -1 when unknown; an *id* is the call
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shortlist.errors import ShapeError
+
+T = TypeVar("T")
 
 Rows: TypeAlias = NDArray[np.int32]  # catalog rows, -1 = unknown
 Scores: TypeAlias = NDArray[np.float32]  # one number per row, NaN = no opinion
@@ -201,6 +203,7 @@ class Queries:
     time: NDArray[np.int64]  # (B,) microseconds: now, for this question
     seed: NDArray[np.uint64]  # (B,) chance comes from here and nowhere else
     columns: Columns = field(default_factory=dict)  # user and request facts, (B, ...)
+    notes: dict[tuple[int, str], tuple[object, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_columns(
@@ -218,6 +221,17 @@ class Queries:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def once(self, owner: object, name: str, work: Callable[[], T]) -> T:
+        """What `work` says of these people's history and context, worked out for `owner` only the first time.
+
+        For what a model needs both to propose and to score. The result is shared: nobody may change it.
+        """
+        key = (id(owner), name)
+        if key not in self.notes:
+            self.notes[key] = (owner, work())  # with its owner, so that the id stays taken
+        result: T = self.notes[key][1]
+        return result
 
     def take(self, positions: NDArray[np.integer[Any]]) -> Queries:
         """The questions at `positions` (M,), in that order."""
@@ -266,14 +280,17 @@ class Queries:
 
     def with_exclude(self, more: Ragged) -> Queries:
         """`more` (B lists of "item") joined to what is excluded already."""
-        owner = np.concatenate((self.exclude.owner, more.owner))
+        if not len(more["item"]):
+            return self
         item = np.concatenate((self.exclude["item"], more["item"]))
-        order = np.argsort(owner, kind="stable")
-        ptr = self.exclude.ptr + more.ptr
-        return replace(self, exclude=Ragged(ptr, {"item": item[order]}))
+        if len(self) > 1:
+            item = item[np.argsort(np.concatenate((self.exclude.owner, more.owner)), kind="stable")]
+        return replace(self, exclude=Ragged(self.exclude.ptr + more.ptr, {"item": item}))
 
     def with_allowed(self, mask: Mask) -> Queries:
         """Only what both the present mask and `mask` allow; the shorter is taken to allow what lies beyond it."""
+        if not len(self.allowed):
+            return replace(self, allowed=mask)
         size = max(len(self.allowed), len(mask))
         both = np.ones(size, np.bool_)
         both[: len(self.allowed)] &= self.allowed

@@ -11,10 +11,8 @@ from typing import Any
 import typer
 
 from shortlist.cli import (
-    config,
     demo,
     evaluate,
-    events,
     ingest,
     init,
     keys,
@@ -22,7 +20,6 @@ from shortlist.cli import (
     publish,
     recommend,
     rollback,
-    schema,
     serve,
     similar,
     train,
@@ -48,6 +45,7 @@ app = typer.Typer(
 )
 app.command("demo", help=demo.HELP, short_help="Real films and people, trained and served.")(demo.demo)
 app.command("init", help=init.HELP, short_help="Guess the columns of your files, write shortlist.toml.")(init.init)
+app.command("ingest", help=ingest.HELP, short_help="Load events, items and users.")(ingest.ingest)
 app.command("train", help=train.HELP, short_help="Fit the models, write a release.")(train.train)
 app.command("evaluate", help=evaluate.HELP, short_help="Compare with popularity and chance.")(evaluate.evaluate)
 app.command("publish", help=publish.HELP, short_help="Make a release the one that is served.")(publish.publish)
@@ -58,9 +56,6 @@ app.command("recommend", help=recommend.HELP, short_help="One person's list, wit
 app.command("why", help=why.HELP, short_help="What became of one item on one person's list.")(why.why)
 app.command("similar", help=similar.HELP, short_help="Items like one item.")(similar.similar)
 app.add_typer(keys.group, name="keys", help=keys.HELP, short_help="API keys: make, list, revoke.")
-app.add_typer(events.group, name="events", help=events.HELP, short_help="What happened, what was refused.")
-app.add_typer(config.group, name="config", help=config.HELP, short_help="What is configured, and why.")
-app.command("schema", help=schema.HELP, short_help="Contracts for machines.")(schema.schema)
 app.command("version", help=version.HELP, short_help="Versions of Shortlist and what it stands on.")(version.version)
 
 
@@ -69,15 +64,11 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        code = command()(given, prog_name="shortlist", standalone_mode=False)
+        command()(given, prog_name="shortlist")
     except Exception as error:
         failure = explain(error)
-        if type(error).__name__ == "NoArgsIsHelpError":  # asked for nothing: the help says what there is
-            typer.echo(failure.what, err=True)
-        else:
-            failure.write(json="--json" in given)
-        code = failure.exit_code
-    sys.exit(code or 0)
+        failure.write(json="--json" in given)
+        sys.exit(failure.exit_code)
 
 
 def command() -> Any:

@@ -21,7 +21,7 @@ def random(items: int) -> System:
 
     def answer(queries: Queries, k: int) -> Candidates:
         score = ops.chance(queries.seed[:, None], np.arange(items))
-        return _best(score.astype(np.float32), queries, k)
+        return ops.top_of_matrix(score.astype(np.float32), k, queries.exclude, queries.allowed)
 
     return answer
 
@@ -31,7 +31,7 @@ def popular(train: Dataset) -> System:
     count = _likes(train, 0, len(train))
 
     def answer(queries: Queries, k: int) -> Candidates:
-        return _best(np.tile(count, (len(queries), 1)), queries, k)
+        return ops.top_of_matrix(np.tile(count, (len(queries), 1)), k, queries.exclude, queries.allowed)
 
     return answer
 
@@ -46,7 +46,7 @@ def recent(train: Dataset, days: float = 30) -> System:
         moment, which = np.unique(queries.time // DAY * DAY, return_inverse=True)  # counted once a day
         start, stop = np.searchsorted(time, moment - int(days * DAY)), np.searchsorted(time, moment)
         count = np.stack([_likes(train, int(a), int(b)) for a, b in zip(start, stop, strict=True)])
-        return _best((count + always)[which], queries, k)
+        return ops.top_of_matrix((count + always)[which], k, queries.exclude, queries.allowed)
 
     return answer
 
@@ -54,8 +54,3 @@ def recent(train: Dataset, days: float = 30) -> System:
 def _likes(train: Dataset, start: int, stop: int) -> NDArray[np.float32]:
     liked = train.weight[start:stop] > 0
     return np.bincount(train.events.item[start:stop][liked], minlength=train.n_items).astype(np.float32)
-
-
-def _best(score: NDArray[np.float32], queries: Queries, k: int) -> Candidates:
-    ops.forbid(score, queries.exclude, queries.allowed)
-    return ops.top_of_matrix(score, k)

@@ -36,6 +36,8 @@ class Available:
         have, start, end = self._facts()
         if not len(queries):
             return queries
+        if not len(start):
+            return queries if have.all() else queries.with_allowed(have)
         earliest, latest = queries.time.min(), queries.time.max()
         queries = queries.with_allowed(have & (start <= latest) & (end > earliest))
         moving = np.flatnonzero(have & ((start > earliest) | (end <= latest))).astype(np.int32)
@@ -47,8 +49,10 @@ class Available:
 
     def keep(self, queries: Queries, found: Candidates) -> Mask:
         have, start, end = self._facts()
-        now = queries.time[found.query]
         kept: Mask = ops.gather(have, found.item, True)
+        if not len(start):
+            return kept
+        now = queries.time[found.query]
         kept &= ops.gather(start, found.item, -1) <= now
         kept &= ops.gather(end, found.item, FOREVER) > now
         return kept
@@ -62,9 +66,9 @@ class Available:
         for row, item in enumerate(found.item.tolist()):
             if not present[row]:
                 told.append(Reason("removed from the catalogue"))
-            elif start[item] > now[row]:
+            elif len(start) and start[item] > now[row]:
                 told.append(Reason("not available before {start}", {"start": start[item]}))
-            elif end[item] <= now[row]:
+            elif len(end) and end[item] <= now[row]:
                 told.append(Reason("unavailable since {end}", {"end": end[item]}))
             else:
                 told.append(Reason(f"unavailable: {self.column} is {{value}}", {"value": column[self.column][row]}))
@@ -72,6 +76,7 @@ class Available:
 
     @cached_property
     def _facts(self) -> Derived[tuple[Mask, NDArray[np.int64], NDArray[np.int64]]]:
+        """By item row: it can be had, from, until; the times are empty where no item has any."""
         return Derived(self.catalog, self._read)
 
     def _read(self) -> tuple[Mask, NDArray[np.int64], NDArray[np.int64]]:
@@ -79,6 +84,8 @@ class Available:
         have = self.catalog.present("item", rows)
         if self.column in self.catalog.names("item"):
             have &= self._says_yes(self.catalog.read("item", rows, [self.column])[self.column])
+        if not (self.start or self.end):
+            return have, np.empty(0, np.int64), np.empty(0, np.int64)
         start = self._time(self.start, rows)
         end = self._time(self.end, rows)
         return have, start, np.where(end < 0, FOREVER, end)

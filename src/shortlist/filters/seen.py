@@ -77,7 +77,8 @@ class SeenKinds:
         return told
 
     def _seen(self, queries: Queries) -> Ragged:
-        return Ragged(queries.history.ptr, {"item": queries.history["item"]}).where(self._counts(queries))
+        met = Ragged(queries.history.ptr, {"item": queries.history["item"]})
+        return met.where(self._counts(queries)) if self.window or len(self.codes) else met
 
     def _counts(self, queries: Queries) -> Mask:
         """(H,) the rows of the histories that put their item out."""

@@ -78,15 +78,12 @@ class AlsModel:
             raise ShapeError(f"AlsModel: gram is {self.gram.shape}, vectors have {self.item.shape[1]} columns")
 
     def recall(self, queries: Queries, k: int) -> Candidates:
-        user = self.fold_in(queries.history)
+        user = self._user(queries)
         found = ops.top_of_product(user, self.item, k, queries.exclude, queries.allowed)
         return found.take(found.columns["score"] != 0)  # 0: a row of zeros, an item that nobody liked
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
-        user = self.fold_in(queries.history)
-        user[~user.any(axis=1)] = np.nan
-        score: Scores = np.einsum("nd,nd->n", user[found.query], ops.gather(self.item, found.item, np.nan))
-        return score
+        return _kernels.products(self._user(queries), self.item, found.query, found.item)
 
     def because(self, queries: Queries, found: Candidates) -> Rows:
         """Each liking's part of the score: w y_h' A⁻¹ y, where A is the system that the person's vector solves."""
@@ -104,6 +101,9 @@ class AlsModel:
             newest = len(part) - 1 - np.argmax(part[::-1], axis=0)
             why[mine] = np.where(part.max(axis=0) > 0, liked["item"][rows][newest], -1)
         return why
+
+    def _user(self, queries: Queries) -> Vectors:
+        return queries.once(self, "user", lambda: self.fold_in(queries.history))
 
     def fold_in(self, history: Ragged) -> Vectors:
         """(B, D) vectors of the people with these histories; zeros where nothing known is liked."""

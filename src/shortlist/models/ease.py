@@ -59,8 +59,7 @@ class EaseModel:
         """The k best of all items that take part, for every query with a history; a score may be negative."""
         asking, score = self._predict(queries)
         allowed = ops.gather(queries.allowed, self.item, True) if len(queries.allowed) else queries.allowed
-        ops.forbid(score, self._placed(queries.exclude.take(asking)), allowed)
-        found = ops.top_of_matrix(score, k)
+        found = ops.top_of_matrix(score, k, self._placed(queries.exclude.take(asking)), allowed)
         return Candidates(asking[found.query], self.item[found.item], found.columns)
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
@@ -81,11 +80,12 @@ class EaseModel:
 
     def _predict(self, queries: Queries) -> tuple[Rows, Scores]:
         """The queries (A,) that like something known, and what the model says of every item (A, S)."""
-        liked = self._liked(queries)
+        return queries.once(self, "predict", lambda: self._said(self._liked(queries)))
+
+    def _said(self, liked: Ragged) -> tuple[Rows, Scores]:
         asking = np.flatnonzero(liked.length > 0).astype(np.int32)
-        liked = liked.take(asking)
-        shape = (len(asking), len(self.item))
-        return asking, csr_array((liked["weight"], liked["item"], liked.ptr), shape=shape) @ self.weight
+        liked = liked.take(asking) if len(asking) < len(liked) else liked
+        return asking, _kernels.sum_of_rows(liked.ptr, liked["item"], liked["weight"], self.weight)
 
     def _liked(self, queries: Queries) -> Ragged:
         return ops.liked(self._placed(queries.history), self.half_life, len(self.item))

@@ -71,8 +71,8 @@ class ZBlendModel:
 
     def _spoken(self, found: Candidates, opinion: Scores) -> Mask:
         """(N,) true where the heaviest source says anything in that query."""
-        heaviest = opinion[np.argmax(np.abs(self.weight))]
-        return np.bincount(found.query, heaviest != 0)[found.query] > 0
+        says: Mask = opinion[np.argmax(np.abs(self.weight))] != 0
+        return says if says.all() else np.bincount(found.query, says)[found.query] > 0
 
 
 def _judges(columns: Columns) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ def _opinions(found: Candidates, names: Sequence[str]) -> Scores:
     """(C, N) z-scores of each source, its gaps filled with its least of that query; 0 where it says nothing at all."""
     silent = np.full(len(found), np.nan, np.float32)
     raw = [found.columns.get(f"score.{name}", found.columns.get(name, silent)) for name in names]
-    return ops.fill_with_least(found.query, ops.zscore_within(found.query, np.stack(raw)))
+    return ops.standardize_within(found.query, np.stack(raw))
 
 
 def _sum(said: Scores) -> Scores:

@@ -28,6 +28,5 @@ class Explore:
 
     def _draw(self, queries: Queries, asking: np.ndarray, size: int, k: int) -> Candidates:
         draw = ops.chance(queries.seed[asking][:, None], np.arange(size)).astype(np.float32)
-        ops.forbid(draw, queries.exclude.take(asking), queries.allowed)
-        found = ops.top_of_matrix(draw, k)
+        found = ops.top_of_matrix(draw, k, queries.exclude.take(asking), queries.allowed)
         return Candidates(asking[found.query].astype(np.int32), found.item, found.columns)

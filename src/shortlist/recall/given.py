@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shortlist import ops
+from shortlist import _kernels
 from shortlist.errors import ShapeError
 from shortlist.types import Candidates, Positions, Queries, Rows, Scores
 
@@ -39,18 +39,6 @@ def first_permitted(item: Rows, queries: Queries, k: int, start: Positions) -> t
 
     Returns (query, place in `item`), each (M,). A query costs k and the longest exclude list.
     """
-    place = np.arange(len(item))
-    if len(queries.allowed):
-        place = np.flatnonzero(ops.gather(queries.allowed, item, True))
-        start = np.searchsorted(place, start)
-    width = min(len(place), k + int(queries.exclude.length.max(initial=0)))
-    open_ = start[:, None] + np.arange(width) < len(place)  # (B, width)
-    where = np.full(int(item.max(initial=-1)) + 1, -1, np.intp)
-    where[item[place]] = np.arange(len(place))
-    owner = queries.exclude.owner
-    column = ops.gather(where, queries.exclude["item"], -1) - start[owner]
-    inside = (column >= 0) & (column < width)
-    open_[owner[inside], column[inside]] = False
-    open_ &= np.cumsum(open_, axis=1) <= k
-    query, column = np.nonzero(open_)
-    return query.astype(np.int32), place[start[query] + column]
+    return _kernels.first_permitted(
+        item, start.astype(np.int64), k, queries.exclude.ptr, queries.exclude["item"], queries.allowed
+    )

@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from shortlist import ops
+from shortlist import _kernels, ops
 from shortlist.dataset import Dataset
 from shortlist.derived import kind_of, values_of
 from shortlist.errors import ConfigError
-from shortlist.types import Candidates, Columns, Mask, Positions, Queries, Reason, Scores, Vectors
+from shortlist.types import Candidates, Columns, Positions, Queries, Reason, Scores, Vectors
 
 WIDTH = 128  # values of a column that become dimensions, the most frequent first
-BLOCK = 256  # queries worked on at a time
-UNSCORED = -1e9  # so low that no likeness reorders rows without a score
 
 
 @runtime_checkable
@@ -68,22 +65,13 @@ class MmrModel:
 
     def order(self, queries: Queries, found: Candidates, k: int) -> Positions:
         best = ops.topk(found.query, found.columns["score"], max(k, self.pool), len(queries))
-        if not len(best):
-            return best
-        ptr, trade = ops.pointers(found.query[best], len(queries)), queries.given("diversity", self.trade)
-        order = best.copy()
-        for start in range(0, len(queries), BLOCK):
-            first = ptr[start : min(start + BLOCK, len(queries))]
-            length = np.minimum(ptr[start + 1 : start + 1 + len(first)] - first, self.pool)
-            place = first[:, None] + np.arange(self.pool)
-            real = np.arange(self.pool) < length[:, None]
-            row = best[np.where(real, place, 0)]
-            places = min(k, int(length.max(initial=0)))
-            picked = self._pick(found, row, real, trade[start : start + len(first), None], places)
-            taken = np.arange(picked.shape[1]) < length[:, None]
-            order[place[:, : picked.shape[1]][taken]] = np.take_along_axis(row, picked, axis=1)[taken]
-        rank = np.arange(len(best)) - np.repeat(ptr[:-1], np.diff(ptr))
-        return order[rank < k]
+        query = found.query[best]
+        rank = np.arange(len(best)) - ops.pointers(query, len(queries))[:-1][query]
+        pool = best[rank < self.pool]
+        ptr, trade = ops.pointers(found.query[pool], len(queries)), queries.given("diversity", self.trade)
+        score = found.columns["score"][pool]
+        _, chosen = _kernels.diversify(self.vector, ptr, found.item[pool], score, trade.astype(np.float32), k)
+        return ops.followed_by(pool[chosen], best, found.query, k, len(queries)) if k > self.pool else pool[chosen]
 
     def moved(self, queries: Queries, found: Candidates, k: int, row: int) -> Reason | None:
         """What likeness to an item above took off the row when its place, or the last one, was given."""
@@ -101,46 +89,22 @@ class MmrModel:
         likest = int(likeness.argmax())
         if likeness[likest] <= 0:
             return None
-        trade = queries.given("diversity", self.trade)
-        gain = _gain(score[pool][None], np.ones((1, len(pool)), np.bool_), 1 - trade[:, None])[0]
+        trade = float(queries.given("diversity", self.trade)[0])
+        relevance = (1 - trade) * _relevance(score[pool])
         facts = {
             "like": found.item[above[likest]],
             "likeness": float(likeness[likest]),
-            "penalty": float(trade[0] * likeness[likest]),
-            "relevance": float(gain[np.flatnonzero(pool == row)[0]]),
+            "penalty": trade * float(likeness[likest]),
+            "relevance": float(relevance[np.flatnonzero(pool == row)[0]]),
         }
         return Reason("{penalty} off its relevance of {relevance}: too like {like}, which stands above it", facts)
 
-    def _pick(
-        self, found: Candidates, row: Positions, real: Mask, trade: NDArray[np.float64], places: int
-    ) -> Positions:
-        """(b, places) columns of `row` (b, pool) in the order they are chosen; all queries advance together.
 
-        `trade` is (b, 1).
-        """
-        vector = ops.gather(self.vector, found.item[row].ravel(), 0).reshape(*row.shape, self.vector.shape[1])
-        likeness = trade.astype(np.float32)[:, :, None] * (vector @ vector.swapaxes(1, 2))  # (b, pool, pool)
-        gain = _gain(found.columns["score"][row], real, 1 - trade)
-        likeness, open_places = likeness.reshape(-1, row.shape[1]), gain.reshape(-1)
-        likest, value = np.zeros_like(gain), np.empty_like(gain)
-        first, picked = np.arange(len(row)) * row.shape[1], np.empty((len(row), places), np.intp)
-        for place in range(places):
-            picked[:, place] = choice = np.subtract(gain, likest, out=value).argmax(axis=1)
-            taken = first + choice
-            np.maximum(likest, likeness.take(taken, axis=0), out=likest)
-            open_places[taken] = -np.inf
-        return picked
-
-
-def _gain(score: Scores, real: Mask, share: NDArray[np.float64]) -> Scores:
-    """(b, pool) `share` (b, 1) times the scores scaled to 0 .. 1 within each query; far below without a score, -inf
-    where there is no row."""
-    known = real & ~np.isnan(score)
-    high = np.max(score, axis=1, keepdims=True, where=known, initial=-np.inf)
-    low = np.min(score, axis=1, keepdims=True, where=known, initial=np.inf)
-    spread = np.where(high > low, high - low, 1)
-    gain = np.where(known, share * ((score - np.where(low < np.inf, low, 0)) / spread), UNSCORED)
-    return np.where(real, gain, -np.inf).astype(np.float32)
+def _relevance(score: Scores) -> Scores:
+    """(N,) the scores of one query scaled to 0 .. 1, as the kernel does."""
+    known = score[np.isfinite(score)]
+    low, high = (known.min(), known.max()) if len(known) else (0, 0)
+    return np.asarray((score - low) / (high - low if high > low else 1), np.float32)
 
 
 def _hot(name: str, items: Columns) -> Vectors:

@@ -13,9 +13,10 @@ from shortlist import failpoints, ops
 from shortlist.errors import DataError, NotFound, ShapeError, StoreError
 from shortlist.stores.arrays import save
 from shortlist.stores.database import Database, explained
-from shortlist.types import Candidates, Rows, Scores, Vectors
+from shortlist.types import Candidates, Rows, Scores, Vectors, empty_items
 
 BLOCK = 1 << 22  # scores computed at once: 16 MB
+EVERYTHING = np.empty(0, np.bool_)
 
 
 class ExactIndex:
@@ -195,7 +196,7 @@ class _Space:
         for start in range(0, len(rows), step):
             score = vectors @ held[start : start + step].T
             score[:, rows[start : start + step] < 0] = np.nan
-            part = ops.top_of_matrix(score, k)
+            part = ops.top_of_matrix(score, k, empty_items(len(score)), EVERYTHING)
             part = Candidates(part.query, rows[start + part.item], {"score": part.columns["score"]})
             best = Candidates.concat([best, part]) if start else part
             best = best.take(ops.topk(best.query, best.columns["score"], k, len(vectors))) if start else best

@@ -37,10 +37,21 @@ def test_strongest_is_the_newest_of_the_largest_positive(lists):
     assert ops.strongest(history, history["weight"]).tolist() == expected
 
 
+def faded(lists, half_life):
+    """What each row says: its weight, halved for every `half_life` liked rows that are newer."""
+    out = []
+    for rows in lists:
+        for at, (_, weight) in enumerate(rows):
+            newer = sum(other > 0 for _, other in rows[at + 1 :])
+            fades = 0 < half_life < np.inf
+            out.append(max(weight, 0) * (0.5 ** (newer / half_life) if fades else 1))
+    return np.float32(out)
+
+
 @given(LISTS, st.sampled_from([0.0, 0.5, 1.0, np.inf]))
 def test_liked_leaves_out_what_cannot_be_heard(lists, half_life):
     history = histories(lists)
-    weight = ops.recency_weight(history, half_life)
+    weight = faded(lists, half_life)
     liked = ops.liked(history, half_life, 8)
     known = (history["item"] >= 0) & (history["item"] < 8)
     for b in range(len(lists)):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shortlist import ops
-from shortlist.types import Candidates, Ragged
+from shortlist.types import Candidates, Ragged, empty_items
 
 score = st.one_of(st.just(math.nan), st.just(-math.inf), st.integers(-3, 3).map(float), st.floats(-5, 5, width=32))
 tables = st.lists(st.lists(score, max_size=8), min_size=1, max_size=5)
@@ -49,16 +49,16 @@ def test_rank_within_counts_from_one_and_keeps_nan(table):
 
 
 @given(tables)
-def test_zscore_has_mean_zero_and_unit_spread(table):
+def test_standardized_scores_have_mean_zero_and_unit_spread_and_no_gaps(table):
     table = [[value for value in row if value != -math.inf] for row in table]
     query, value = flat(table)
-    scaled = ops.zscore_within(query, value)
+    (scaled,) = ops.standardize_within(query, value[None])
     for b in range(len(table)):
-        mine = scaled[(query == b) & ~np.isnan(value)].astype(np.float64)
-        if len(mine) > 1 and np.ptp(value[(query == b) & ~np.isnan(value)]) > 1e-3:
-            assert abs(mine.mean()) < 1e-4
-            assert abs(mine.std() - 1) < 1e-3
-    assert (np.isnan(scaled) == np.isnan(value)).all()
+        known, mine = ~np.isnan(value[query == b]), scaled[query == b].astype(np.float64)
+        if known.sum() > 1 and np.ptp(value[query == b][known]) > 1e-3:
+            assert abs(mine[known].mean()) < 1e-4
+            assert abs(mine[known].std() - 1) < 1e-3
+        assert (mine[~known] == (mine[known].min() if known.any() else 0)).all()
 
 
 def test_merge_keeps_each_sources_score_and_ignores_their_order():
@@ -85,7 +85,7 @@ def test_merge_of_nothing_is_empty_but_has_the_columns():
 def test_top_of_matrix_equals_a_full_sort(rows, k):
     matrix = np.asarray(rows, np.float32)
     matrix[:, 2] = -np.inf
-    found = ops.top_of_matrix(matrix, k)
+    found = ops.top_of_matrix(matrix, k, empty_items(len(matrix)), np.empty(0, np.bool_))
     for b, row in enumerate(rows):
         keep = [i for i in naive_order([x if i != 2 else -math.inf for i, x in enumerate(row)]) if i != 2][:k]
         assert found.item[found.query == b].tolist() == keep
@@ -97,15 +97,14 @@ def test_gather_fills_unknown_rows():
     assert ops.gather(np.empty(0, np.float32), np.int32([0]), 5).tolist() == [5]
 
 
-def test_forbid_and_permitted_agree():
+def test_top_of_matrix_proposes_what_is_permitted():
     exclude = Ragged.of([{"item": [1, 7]}, {"item": []}], {"item": np.int32})
     allowed = np.array([True, True, False])
-    scores = np.zeros((2, 5), np.float32)
-    ops.forbid(scores, exclude, allowed)
+    found = ops.top_of_matrix(np.zeros((2, 5), np.float32), 5, exclude, allowed)
     query, item = np.divmod(np.arange(10), 5)
-    flat_mask = ops.permitted(query.astype(np.int32), item.astype(np.int32), exclude, allowed)
-    assert (flat_mask.reshape(2, 5) == (scores == 0)).all()
-    assert flat_mask.reshape(2, 5).tolist() == [[True, False, False, True, True], [True, True, False, True, True]]
+    permitted = ops.permitted(query.astype(np.int32), item.astype(np.int32), exclude, allowed)
+    assert permitted.reshape(2, 5).tolist() == [[True, False, False, True, True], [True, True, False, True, True]]
+    assert (found.query * 5 + found.item).tolist() == np.flatnonzero(permitted).tolist()
 
 
 @pytest.mark.parametrize("cap", [1, 2])

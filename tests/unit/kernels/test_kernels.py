@@ -54,6 +54,42 @@ def forbid(scores: NDArray[Any], exclude: Ragged, allowed: NDArray[np.bool_], va
             scores[:, item] = value
 
 
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.integers(0, 70), st.integers(0, 60))
+def test_sum_of_rows_adds_up_rows(seed: int, height: int, width: int) -> None:
+    chance = np.random.default_rng(seed)
+    matrix = chance.normal(size=(height, width)).astype(np.float32)
+    query = some_lists(chance, 3, height)
+    weight = chance.random(len(query["item"])).astype(np.float32)
+    expected = np.zeros((3, width))
+    for at, (b, row) in enumerate(zip(query.owner, query["item"], strict=True)):
+        if 0 <= row < height:
+            expected[b] += weight[at] * matrix[row]
+    found = _kernels.sum_of_rows(query.ptr, query["item"], weight, matrix)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    alone = [
+        _kernels.sum_of_rows(np.int64([0, len(part["item"])]), part["item"], weight[query.owner == b], matrix)
+        for b, part in ((b, query.take(np.array([b]))) for b in range(3))
+    ]
+    assert np.array_equal(np.concatenate(alone), found)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.integers(0, 30), st.integers(1, 40))
+def test_products_are_inner_products_of_what_is_known(seed: int, items: int, dim: int) -> None:
+    chance = np.random.default_rng(seed)
+    user, item = (chance.normal(size=(n, dim)).astype(np.float32) for n in (3, items))
+    user[1] = 0
+    query, wanted = (
+        np.sort(chance.integers(0, 3, 40)).astype(np.int32),
+        chance.integers(-2, items + 3, 40).astype(np.int32),
+    )
+    found = _kernels.products(user, item, query, wanted)
+    known = (query != 1) & (wanted >= 0) & (wanted < items)
+    assert np.array_equal(np.isnan(found), ~known)
+    np.testing.assert_allclose(found[known], (user[query[known]] * item[wanted[known]]).sum(axis=1), atol=1e-4)
+
+
 @settings(max_examples=30, deadline=None)
 @given(seeds, st.integers(0, 5), st.integers(0, 90), st.integers(0, 40))
 def test_top_of_matrix_is_a_stable_sort(seed: int, rows: int, width: int, k: int) -> None:
@@ -61,7 +97,9 @@ def test_top_of_matrix_is_a_stable_sort(seed: int, rows: int, width: int, k: int
     scores = chance.integers(-3, 4, (rows, width)).astype(np.float32)  # many ties
     scores[chance.random((rows, width)) < 0.1] = np.nan
     scores[chance.random((rows, width)) < 0.1] = -np.inf
-    row, item, score = _kernels.top_of_matrix(scores, k)
+    exclude, allowed = some_lists(chance, rows, width), chance.random(int(chance.integers(0, width + 1))) < 0.7
+    row, item, score = _kernels.top_of_matrix(scores, k, exclude.ptr, exclude["item"], allowed)
+    forbid(scores, exclude, allowed)
     expected_row, expected_item = naive_top(scores, k)
     assert np.array_equal(row, expected_row)
     assert np.array_equal(item, expected_item)

@@ -15,7 +15,7 @@ from shortlist.dataset import Dataset
 from shortlist.recall.popular import Popular
 from shortlist.testing import contracts
 from shortlist.testing.world import World, synthetic
-from shortlist.types import Candidates, Events, Mask, Queries, Scores
+from shortlist.types import Candidates, Events, Mask, Queries, Scores, empty_items
 
 
 def complaints(suite: type, make: Callable[[World], Any]) -> set[str]:
@@ -32,7 +32,8 @@ def complaints(suite: type, make: Callable[[World], Any]) -> set[str]:
 
 
 def best(scores: np.ndarray, k: int) -> Candidates:
-    return ops.top_of_matrix(np.ascontiguousarray(scores, np.float32), k)
+    everything = np.empty(0, np.bool_)
+    return ops.top_of_matrix(np.ascontiguousarray(scores, np.float32), k, empty_items(len(scores)), everything)
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,7 @@ class Sourced:
     def recall(self, queries: Queries, k: int) -> Candidates:
         asked = self.before(queries)
         score = np.tile(np.arange(self.items, dtype=np.float32), (len(queries), 1))
-        ops.forbid(score, asked.exclude, asked.allowed)
-        return self.after(best(score, k))
+        return self.after(ops.top_of_matrix(score, k, asked.exclude, asked.allowed))
 
 
 def shuffled(found: Candidates) -> Candidates:
