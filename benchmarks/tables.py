@@ -77,7 +77,24 @@ def starts(rows: Iterable[Found]) -> str:
     return table(("what", "on", "took"), lines)
 
 
-TABLES: Mapping[str, Callable[[Iterable[Found]], str]] = {"quality": quality, "kernels": kernels, "starts": starts}
+def whynot(rows: Iterable[Found]) -> str:
+    """Explanations whose every claim held when it was tried, of all."""
+    own = [row for row in rows if row["benchmark"] == "whynot"]
+    cases = {row["model"]: row["value"] for row in own if row["metric"] in ("cases", "shown")}
+    lines = [
+        (row["model"], row["metric"], f"{row['value']:,.0f} of {cases[row['model']]:,.0f}", row["note"])
+        for row in own
+        if row["metric"] not in ("cases", "shown")
+    ]
+    return table(("draw", "what", "how many", "reasons that were named"), lines)
+
+
+TABLES: Mapping[str, Callable[[Iterable[Found]], str]] = {
+    "quality": quality,
+    "kernels": kernels,
+    "starts": starts,
+    "whynot": whynot,
+}
 
 
 def figure(row: Found) -> str:

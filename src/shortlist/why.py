@@ -39,7 +39,7 @@ class Proposal:
 
     name: str
     k: int  # rows it was asked for
-    rank: int  # among all that it could propose, 1 = best; 0 = it cannot propose the item
+    rank: int  # the least number of rows to ask it for so that the item is among them; 0 = it cannot propose the item
     score: float  # NaN = no opinion
     least: float  # of the last row that it proposed; NaN = none
     because: int  # the item of the history that spoke most, -1 = none
@@ -159,8 +159,8 @@ def explain(
     ranked: Ranked | None = None
     moved: tuple[Moved, ...] = ()
     if row is not None:
-        plain = any(stage == "rerank" for stage, _ in broken)
-        rules: tuple[Reranker, ...] = (TopN(),) if plain else _rules(witness.reranker)
+        plain = pipeline.reranker is None or any(stage == "rerank" for stage, _ in broken)
+        rules = () if plain else _rules(witness.reranker)
         scorer = None if any(stage == "rank" for stage, _ in broken) else pipeline.scorer
         ranked = _ranked(scorer or ReciprocalRank(), witness, item, rules, slate)
         moved = tuple(_moves(witness, item, rules, k))
@@ -295,7 +295,10 @@ def _proposal(
     if isinstance(source, Explainer) and not np.isnan(opinion):
         because = int(source.because(others, asked)[0])
     parts = () if scorer is None or np.isnan(opinion) else _spoken(scorer, others, item, likings, because)
-    return Proposal(name, k, int(at[0]) + 1 if len(at) else 0, opinion, least, because, parts)
+    rank = 0
+    if len(at):  # a source may leave out rows that it has counted, so the place in the list is only where to begin
+        rank = _least(lambda k: item in source.recall(queries, k).item, int(at[0]), max(items, k))
+    return Proposal(name, k, rank, opinion, least, because, parts)
 
 
 def _spoken(source: Scorer, queries: Queries, item: int, count: int, named: int) -> tuple[tuple[int, float], ...]:
@@ -336,7 +339,7 @@ def _ranked(scorer: Scorer, witness: _Witness, item: int, rules: tuple[Reranker,
     if isinstance(scorer, Additive):
         said, at = scorer.parts(queries, witness.scored), witness.row(item)
         parts = tuple((each.name, float(each.value[at][0]), float(each.weight[at][0])) for each in said)
-    enough = _least(lambda places: bool(np.any(whole.order(queries, found, places) == row)), len(found))
+    enough = _least(lambda places: row in whole.order(queries, found, places), 0, len(found))
     last = float(shown[-1]) if len(shown) else np.nan
     return Ranked(_place(found, row), len(found), float(score[row]), parts, last, enough)
 
@@ -344,7 +347,9 @@ def _ranked(scorer: Scorer, witness: _Witness, item: int, rules: tuple[Reranker,
 def _moves(witness: _Witness, item: int, rules: tuple[Reranker, ...], k: int) -> list[Moved]:
     queries, found = witness.queries, witness.found
     row = int(np.flatnonzero(found.item == item)[0])
-    told = []
+    told: list[Moved] = []
+    if not rules:
+        return told
     for at, (rule, given) in enumerate(Chain(rules).walk(queries, found, k)):
         left = _together(rules[:at] + rules[at + 1 :])
         told.append(
@@ -369,11 +374,16 @@ def _where(order: Positions, row: int) -> int:
     return int(at[0]) + 1 if len(at) else 0
 
 
-def _least(true: Callable[[int], bool], most: int) -> int:
-    """The least number in 1 .. most for which `true` begins to hold; 0 when it does not hold for `most`."""
+def _least(true: Callable[[int], bool], low: int, most: int) -> int:
+    """The least number above `low`, up to `most`, for which `true` begins to hold; 0 when it does not hold for `most`.
+
+    The first that is tried is low + 1.
+    """
+    if true(low + 1):
+        return low + 1
     if not true(most):
         return 0
-    low, high = 0, most
+    low, high = low + 1, most
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if true(middle) else (middle, high)

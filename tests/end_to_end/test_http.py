@@ -597,8 +597,10 @@ def blocks() -> list[tuple[str, str]]:
 def test_the_examples_of_the_reference_page_work_in_their_order(served: Served) -> None:
     assert len(blocks()) == sum("/v1/" in endpoint.path or endpoint.quick for endpoint in ENDPOINTS)
     for request, shown in blocks():
-        head, _, body = request.partition("\n\n")
-        method, path = head.split()
-        answer = served.client.request(method, path, **({"json": json.loads(body)} if body else {}))
+        head, _, body = request.strip().partition("\n\n")
+        (method, path), *lines = (line.split(maxsplit=1) for line in head.splitlines())
+        headers = {name.rstrip(":"): value for name, value in lines}
+        given = {"json": json.loads(body)} if body else {}
+        answer = served.client.request(method, path, headers=headers, **given)
         assert answer.is_success, (head, answer.text)
         assert answer.json().keys() == json.loads(shown).keys(), head

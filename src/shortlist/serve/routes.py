@@ -9,7 +9,7 @@ from importlib.resources import files
 import msgspec
 from msgspec import Struct
 
-from shortlist.serve import entities, erasures, events, releases, scenarios, wire
+from shortlist.serve import entities, erasures, events, ranking, releases, scenarios, status, why, wire
 from shortlist.serve.endpoint import HTML, SCRIPT, STYLE, Call, Endpoint
 from shortlist.serve.openapi import document
 from shortlist.serve.problems import Refusal
@@ -59,8 +59,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *erasures.ENDPOINTS,  # first: their paths are also paths of one user
     *entities.ENDPOINTS,
     *events.ENDPOINTS,
+    *ranking.ENDPOINTS,
+    *why.ENDPOINTS,
     *releases.ENDPOINTS,
     *scenarios.ENDPOINTS,
+    *status.ENDPOINTS,
     Endpoint(
         "POST",
         "/v1/recommend",
@@ -158,7 +161,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "GET",
         "/metrics",
         "Counters in Prometheus form",
-        lambda service, call: (200, service.exposition()),
+        lambda service, call: (200, service.exposition(call.headers)),
         media=METRICS,
         scope="read",
     ),

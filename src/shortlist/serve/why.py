@@ -137,7 +137,6 @@ class Then(Struct):
     request_id: str
     time: datetime
     question: wire.Question
-    seed: int
     effort: float
     answer: wire.Recommendation
     columns: dict[str, list[float | None]]  # by item of the answer: what sources said, features
@@ -239,7 +238,6 @@ def trace(service: Service, request_id: str) -> Then:
         request_id,
         wire.moment(past.time),
         wire.Question(**{name: getattr(past.ask, name) for name in wire.Question.__struct_fields__}),
-        int(past.queries.seed[0]),
         past.together.effort,
         _whole(past, columns),
         columns,
@@ -481,6 +479,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         lambda service, call: (200, trace(service, call.id)),
         Then,
         scope="read",
+        local=True,
         pii=True,
     ),
 )
