@@ -1,0 +1,287 @@
+"""Releases swapped under load, and the publish gate put to the test.
+
+    python -m benchmarks.swaps --json benchmarks/results/swaps.json
+
+*Swaps.* `shortlist serve` answers 100 requests/s of an open loop (latency from the moment a request was due) while two
+releases are published in turn, 100 times. One may show only items of side 0, the other only of side 1, and their stages
+have different names: an answer is mixed when an item or a stage is not of the release that the answer names.
+
+*Gate.* Against a live release of the default recipe on MovieLens-100K, 20 planted bad releases and 20 good ones, see
+`benchmarks.planted`. Nothing is published: each is examined against the same live release.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import perf_counter, time_ns
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from benchmarks import planted
+from benchmarks.planted import Plant
+from benchmarks.rows import ROOT, Row, write
+from benchmarks.splits import folder
+from shortlist import release
+from shortlist.batch.gate import Gate, examine
+from shortlist.batch.steps import make_release, open_configured
+from shortlist.batch.train import read_window
+from shortlist.config import Settings, parse
+from shortlist.data.frames import Frames, load_frames
+from shortlist.data.movielens import movielens_100k
+from shortlist.data.world import generate
+from shortlist.stores import Stores
+
+SET = ("movielens-100k", "leave-last")
+SIDES = ("even", "odd")
+CONNECTIONS = 64
+NEXT = 30.0  # seconds until a published release must be served
+SPREAD = 1_000_000  # microseconds around a swap that count as "during"
+
+
+# swaps
+
+
+def two_sides(home: Path, *, users: int = 300, items: int = 400, events: int = 12_000) -> tuple[Settings, list[str]]:
+    """An installation, and a release for the items of each side."""
+    default = parse({}, home=home).pipelines["home"]
+    sources = {name: {**default.sources[name], "k": 60} for name in ("next", "ease", "popular")}
+    configured = []
+    for side, name in enumerate(SIDES):
+        only = {name: {"use": "filters.attribute:Attribute", "where": f"side == {side}"}}
+        table = {"limit": 10, "sources": sources, "filters": {**default.filters, **only}, "fallback": default.fallback}
+        configured.append(parse({"pipelines": {"home": table}}, home=home))
+    versions = []
+    with open_configured(configured[0]) as stores:
+        now = time_ns() // 1000
+        frames = generate(now=now, users=users, items=items, events=events).frames
+        load_frames(frames, stores.catalog, stores.log, kinds=configured[0].kinds, now=now, rejects=home / "rejects")
+        rows = np.arange(stores.catalog.size("item"), dtype=np.int32)
+        stores.catalog.put("item", rows, {"side": (rows % 2).astype(np.float64)})
+        data = read_window(configured[0], stores.catalog, stores.log)
+        for side, settings in enumerate(configured):
+            created = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=side)
+            versions.append(make_release(settings, data, stores, created=created)[0])
+    release.publish(configured[0].releases_path, versions[0])
+    return configured[0], versions
+
+
+@dataclass
+class Seen:
+    """What the client saw."""
+
+    failed: list[str] = field(default_factory=list)
+    mixed: list[str] = field(default_factory=list)
+    short: int = 0
+    due: list[int] = field(default_factory=list)  # microseconds
+    late: list[float] = field(default_factory=list)  # seconds from due to answered
+    release: str = ""  # named by the newest answer
+    answers: dict[str, int] = field(default_factory=dict)  # by release
+
+    def look(self, answer: dict[str, Any], sides: dict[str, int]) -> None:
+        """Is every part of an answer of the release that it names?"""
+        version = answer["versions"]["release"]
+        side = sides[version]
+        wrong = [item["id"] for item in answer["items"] if item["fields"]["side"] != side]
+        foreign = [stage["name"] for stage in answer["trace"] if stage["name"] == SIDES[1 - side]]
+        own = [stage["name"] for stage in answer["trace"] if stage["name"] == SIDES[side]]
+        if wrong or foreign or not own:
+            self.mixed.append(f"{version}: items {wrong}, stages {foreign}")
+        self.short += len(answer["items"]) < 10
+        self.answers[version] = self.answers.get(version, 0) + 1
+        self.release = version
+
+
+async def under_load(
+    url: str, users: int, versions: list[str], publish: Callable[[str], None], *, swaps: int, rate: float
+) -> tuple[Seen, list[int]]:
+    """Ask in an open loop until `publish` has been called `swaps` times and each release was seen; when each was."""
+    seen, swapped = Seen(), []
+    sides = {version: side for side, version in enumerate(versions)}
+    free: asyncio.Queue[_Connection] = asyncio.Queue()
+    for _ in range(CONNECTIONS):
+        free.put_nowait(_Connection(url))
+    stop, running = asyncio.Event(), set()
+
+    async def ask(number: int, due: float) -> None:
+        connection = await free.get()
+        wanted = {"user_id": f"r{1 + number % users}", "n": 10, "explain": "full", "fields": ["side"]}
+        try:
+            status, body = await connection.post("/v1/recommend", json.dumps(wanted).encode())
+            if status == 200:
+                seen.look(json.loads(body), sides)
+            else:
+                seen.failed.append(f"{status}: {body[:200]!r}")
+        except (OSError, asyncio.IncompleteReadError) as error:
+            seen.failed.append(f"{type(error).__name__}: {error}")
+            connection.close()
+        finally:
+            free.put_nowait(connection)
+        seen.due.append(time_ns() // 1000 - int((perf_counter() - due) * 1e6))
+        seen.late.append(perf_counter() - due)
+
+    async def load() -> None:
+        start, number = perf_counter(), 0
+        while not stop.is_set():
+            due = start + number / rate
+            if (wait := due - perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            task = asyncio.create_task(ask(number, due))
+            running.add(task)
+            task.add_done_callback(running.discard)
+            number += 1
+
+    loading = asyncio.create_task(load())
+    for swap in range(swaps):
+        version = versions[(swap + 1) % len(versions)]
+        await asyncio.to_thread(publish, version)
+        async with asyncio.timeout(NEXT):
+            while seen.release != version:
+                await asyncio.sleep(0.02)
+        swapped.append(time_ns() // 1000)
+    stop.set()
+    await loading
+    await asyncio.gather(*running)
+    while not free.empty():
+        free.get_nowait().close()
+    return seen, swapped
+
+
+class _Connection:
+    """One HTTP/1.1 connection, kept open; no more of the protocol than this server speaks."""
+
+    def __init__(self, url: str) -> None:
+        self.address = urlsplit(url)
+        self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        if self.streams is None:
+            self.streams = await asyncio.open_connection(self.address.hostname, self.address.port)
+        reader, writer = self.streams
+        head = f"POST {path} HTTP/1.1\r\nHost: {self.address.netloc}\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answered = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = int(answered.split("content-length:")[1].split("\r\n")[0])
+        return int(answered.split()[1]), await reader.readexactly(length)
+
+    def close(self) -> None:
+        if self.streams is not None:
+            self.streams[1].close()
+        self.streams = None
+
+
+@contextmanager
+def served(home: Path) -> Iterator[str]:
+    """A server of its own process, told by environment where the pipelines are; its address."""
+    command = [sys.executable, "-m", "shortlist.cli", "serve", "--config", str(home), "--port", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as server:
+        try:
+            assert server.stdout is not None
+            yield json.loads(server.stdout.readline())["url"]
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def measure_swaps(swaps: int, rate: float) -> list[Row]:
+    with tempfile.TemporaryDirectory() as place:
+        home = Path(place)
+        settings, versions = two_sides(home)
+        (home / "shortlist.toml").write_text("", "utf-8")
+
+        def publish(version: str) -> None:
+            release.publish(settings.releases_path, version, by="benchmarks.swaps")
+
+        with served(home) as url:
+            seen, swapped = asyncio.run(under_load(url, 300, versions, publish, swaps=swaps, rate=rate))
+    late, due = np.array(seen.late) * 1000, np.array(seen.due)
+    during = (np.abs(due[:, None] - np.array(swapped)) <= SPREAD).any(axis=1)
+    note = f"{len(late):,} requests at {rate:g}/s, {swaps} swaps between two releases, one server process"
+    for text in (*seen.failed[:5], *seen.mixed[:5]):
+        print(text)
+    figures = {
+        "swaps": len(swapped),
+        "requests": len(late),
+        "failed": len(seen.failed),
+        "mixed": len(seen.mixed),
+        "short": seen.short,
+        "p50_ms": np.median(late),
+        "p99_ms": np.percentile(late, 99),
+        "p99_ms_during_swaps": np.percentile(late[during], 99),
+        "p99_ms_between": np.percentile(late[~during], 99) if (~during).any() else float("nan"),
+    }
+    return [Row("swap", "shortlist", "generated", "", name, float(value), note=note) for name, value in figures.items()]
+
+
+# the gate
+
+
+def live(frames: Frames, home: Path) -> tuple[Settings, str]:
+    """An installation with `frames` and a published release of the default recipe."""
+    settings = parse({"releases": {"trust": list(planted.TRUST)}}, home=home)
+    with open_configured(settings) as stores:
+        now = time_ns() // 1000
+        load_frames(frames, stores.catalog, stores.log, kinds=settings.kinds, now=now, rejects=home / "rejects")
+        data = read_window(settings, stores.catalog, stores.log)
+        version = Plant("live", True, 0).make(settings, data, stores)
+    release.publish(settings.releases_path, version)
+    return settings, version
+
+
+def judged(settings: Settings, stores: Stores, plants: Iterable[Plant]) -> Iterator[tuple[Plant, Gate]]:
+    """Each planted release made, examined and thrown away."""
+    data = read_window(settings, stores.catalog, stores.log)
+    for plant in plants:
+        version = plant.make(settings, data, stores)
+        yield plant, examine(settings, stores, version)
+        release.prune(settings.releases_path, 1)
+
+
+def measure_gate(each: int) -> list[Row]:
+    rows = []
+    with tempfile.TemporaryDirectory() as place:
+        settings, _ = live(movielens_100k(folder("movielens-100k")), Path(place))
+        with open_configured(settings, read_only=True) as stores:
+            right = {False: 0, True: 0}
+            for plant, gate in judged(settings, stores, [*planted.bad(each), *planted.good(4 * each)]):
+                right[plant.good] += plant.good != bool(gate.failed)
+                said = ", ".join(gate.failed) or "passed"
+                kind = f"{'good' if plant.good else 'bad'} {plant.kind}"
+                print(f"{kind:15} {plant.seed:3}  {said}  ({gate.seconds:.1f} s)", flush=True)
+                quality = next(check.candidate for check in gate.checks if check.name == "quality")
+                value = float("nan") if quality is None else quality
+                rows.append(Row(kind, "shortlist", *SET, "ndcg@10", value, seconds=gate.seconds, note=said))
+    for name, good in (("bad_stopped", False), ("good_passed", True)):
+        print(f"{name}: {right[good]} of {4 * each}")
+        rows.append(Row("gate", "shortlist", *SET, name, right[good], note=f"of {4 * each}"))
+    return rows
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--json", type=Path)
+    options.add_argument("--swaps", type=int, default=100)
+    options.add_argument("--rate", type=float, default=100.0)
+    options.add_argument("--each", type=int, default=5, help="planted releases of each of the four bad kinds")
+    given = options.parse_args()
+    rows = measure_swaps(given.swaps, given.rate) if given.swaps else []
+    for row in rows:
+        print(f"{row.metric:22} {row.value:12.2f}")
+    rows += measure_gate(given.each) if given.each else []
+    if given.json:
+        write(given.json, "swaps", "generated, movielens-100k", rows)
+
+
+if __name__ == "__main__":
+    main()
