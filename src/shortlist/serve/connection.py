@@ -20,6 +20,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.access_log = False  # whoever configures logging: addresses hold ids of people
         self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
