@@ -186,3 +186,48 @@ def test_an_edit_that_a_new_release_cannot_serve_is_told_and_stops_nobody(
             served.client.post("/v1/recommend", json={"user_id": "u3", "scenario": "mine"}), "invalid_argument"
         )
         assert found.errors[0].pointer == "/scenario"
+
+
+MIX = {
+    "limit": 8,
+    "sources": {"popular": {**POPULAR, "k": 20}, "explore": {"use": "recall.explore:Explore", "k": 40}},
+    "rerank": {
+        "use": "rerank.chain:Chain",
+        "steps": [
+            {"use": "rerank.mmr:Mmr", "trade": 0.0, "column": "genres"},
+            {"use": "rerank.explore:ExploreSlots", "slots": 1},
+        ],
+    },
+}
+
+
+def test_a_request_turns_diversity_and_exploration(served: Served) -> None:
+    put(served, "mix", MIX, 201)
+
+    def tried(items: list[dict[str, Any]]) -> int:
+        return sum(item["sources"] == ["explore"] for item in items)
+
+    def kinds(items: list[dict[str, Any]]) -> int:
+        return len({genre for item in items for genre in item["fields"]["genres"]})
+
+    def asked(**more: Any) -> list[dict[str, Any]]:
+        body = {"scenario": "mix", "seed": 5, "fields": ["genres"], **more}
+        items: list[dict[str, Any]] = served.recommend(**body)["items"]
+        assert len(items) == 8
+        return items
+
+    assert [tried(asked(exploration=slots)) for slots in (0, 1, 4)] == [0, 1, 4]
+    assert tried(asked()) == 1
+    same, most = asked(diversity=0, exploration=0), asked(diversity=1, exploration=0)
+    assert same == asked(exploration=0)
+    assert kinds(most) > kinds(same)
+    wishes: list[dict[str, Any]] = [{}, {"diversity": 1}, {"exploration": 3}, {"diversity": 0.3, "exploration": 0}]
+    bodies = [{"scenario": "mix", "seed": 5, "fields": ["genres"], **wish} for wish in wishes]
+    answers = served.client.post("/v1/recommend:batch", json={"requests": bodies}).json()["results"]
+    assert [each["answer"]["items"] for each in answers] == [asked(**wish) for wish in wishes]
+
+
+@pytest.mark.parametrize("wish", [{"diversity": 1.5}, {"diversity": -0.1}, {"exploration": -1}, {"exploration": 0.5}])
+def test_wishes_have_limits(served: Served, wish: dict[str, Any]) -> None:
+    found = problem(served.client.post("/v1/recommend", json=wish), "invalid_argument")
+    assert found.errors[0].pointer == f"/{next(iter(wish))}"

@@ -94,6 +94,20 @@ def test_batch_equals_singles_with_any_vectors(sizes, seed):
         assert order[query[order] == b].tolist() == rows[alone].tolist()
 
 
+def test_a_query_may_bring_its_own_trade():
+    chance = np.random.default_rng(0)
+    query = np.repeat(np.arange(4), 12).astype(np.int32)
+    columns = {"score": chance.integers(0, 9, 48).astype(np.float32)}
+    found = Candidates(query, chance.integers(0, 30, 48).astype(np.int32), columns)
+    own = np.array([np.nan, 0, 0.5, 1])
+    queries = Queries.of(np.arange(4), columns={"diversity": own})
+    order = one_hot(0.25, 10).order(queries, found, 6)
+    for b, trade in enumerate((0.25, 0, 0.5, 1)):
+        expected = one_hot(trade, 10).order(Queries.of(np.arange(4)), found, 6)
+        assert order[query[order] == b].tolist() == expected[query[expected] == b].tolist()
+    assert one_hot(0.25, 10).order(Queries.of(np.arange(4)), found, 6).tolist() != order.tolist()
+
+
 def test_trade_zero_is_the_order_of_scores():
     world = synthetic()
     score = ops.chance(np.full(90, 3, np.uint64), np.arange(90)).astype(np.float32)

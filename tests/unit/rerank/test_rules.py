@@ -112,6 +112,21 @@ def test_explore_without_its_source_is_the_order_of_scores():
         ExploreSlots(slots=-1)
 
 
+def test_a_query_may_bring_its_own_number_of_slots():
+    columns = {"knn": np.tile(np.float32([1, 1, 1, 1, NOT, NOT, NOT, NOT]), 3)}
+    columns |= {"explore": np.where(np.isnan(columns["knn"]), 1, NOT).astype(np.float32)}
+    columns |= {"score": np.tile(np.arange(8, 0, -1).astype(np.float32), 3)}
+    found = Candidates(np.repeat(np.arange(3), 8).astype(np.int32), np.arange(24, dtype=np.int32), columns)
+    queries = Queries.of(
+        [0, 1, 2], seed=np.arange(3, dtype=np.uint64), columns={"exploration": np.array([0, np.nan, 3])}
+    )
+    order = ExploreSlots(slots=1).order(queries, found, 5)
+    for b, slots in enumerate((0, 1, 3)):
+        page = order[found.query[order] == b] % 8
+        assert (page >= 4).sum() == slots
+        assert page[page < 4].tolist() == [*range(4)][: 5 - slots]
+
+
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=6), st.integers(0, 4), st.integers(1, 8), st.integers(0, 50))
 @settings(deadline=None)
 def test_explore_promises(sizes, slots, k, seed):
