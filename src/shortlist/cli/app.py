@@ -11,8 +11,11 @@ from typing import Any
 import typer
 
 from shortlist.cli import (
+    backup,
+    config,
     demo,
     evaluate,
+    events,
     ingest,
     init,
     keys,
@@ -20,9 +23,11 @@ from shortlist.cli import (
     publish,
     recommend,
     rollback,
+    schema,
     serve,
     similar,
     train,
+    users,
     version,
     why,
 )
@@ -56,6 +61,12 @@ app.command("recommend", help=recommend.HELP, short_help="One person's list, wit
 app.command("why", help=why.HELP, short_help="What became of one item on one person's list.")(why.why)
 app.command("similar", help=similar.HELP, short_help="Items like one item.")(similar.similar)
 app.add_typer(keys.group, name="keys", help=keys.HELP, short_help="API keys: make, list, revoke.")
+app.add_typer(users.group, name="users", help=users.HELP, short_help="One person's data: show, export, erase.")
+app.command("backup", help=backup.HELP, short_help="A checked copy of everything, while serving.")(backup.backup)
+app.command("restore", help=backup.RESTORE, short_help="An installation from a backup.")(backup.restore)
+app.add_typer(events.group, name="events", help=events.HELP, short_help="What happened, what was refused.")
+app.add_typer(config.group, name="config", help=config.HELP, short_help="What is configured, and why.")
+app.command("schema", help=schema.HELP, short_help="Contracts for machines.")(schema.schema)
 app.command("version", help=version.HELP, short_help="Versions of Shortlist and what it stands on.")(version.version)
 
 
@@ -64,11 +75,15 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        command()(given, prog_name="shortlist")
+        code = command()(given, prog_name="shortlist", standalone_mode=False)
     except Exception as error:
         failure = explain(error)
-        failure.write(json="--json" in given)
-        sys.exit(failure.exit_code)
+        if type(error).__name__ == "NoArgsIsHelpError":  # asked for nothing: the help says what there is
+            typer.echo(failure.what, err=True)
+        else:
+            failure.write(json="--json" in given)
+        code = failure.exit_code
+    sys.exit(code or 0)
 
 
 def command() -> Any:

@@ -87,6 +87,10 @@ class Privacy:
             raise NotFound(f"there is nothing about a user {id!r}", hint="compare the spelling: ids are kept exactly")
         return {"user_id": id, "facts": facts(self.catalog, person), **shown}
 
+    def facts(self, id: str) -> dict[str, Any]:
+        """What the catalogue says about one person."""
+        return facts(self.catalog, self._person(id))
+
     def inventory(self, id: str) -> dict[str, int]:
         """How much of each there is. Raises NotFound when there is nothing."""
         return {name: len(found) for name, found in self.export(id).items() if name != "user_id"}
