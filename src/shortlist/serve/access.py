@@ -49,16 +49,16 @@ class Access:
         self.rate, self.clock = serve.rate, clock
         self.buckets = buckets or Buckets(serve.burst)
 
-    def admit(self, endpoint: Endpoint, headers: Headers, address: str) -> Key | None:
-        """The key that asks, None = nobody's, where none is needed. Raises unauthenticated, permission_denied,
-        rate_limited."""
+    def admit(self, endpoint: Endpoint, headers: Headers, address: str, *, counted: bool = True) -> Key | None:
+        """The key that asks, None = nobody's, where none is needed. Raises unauthenticated, permission_denied, and
+        rate_limited, unless the request is not to be counted."""
         key = self._key(headers)
         if key is None and self.required and endpoint.scope != "public":
             raise Refusal("unauthenticated", "no key was sent")
         if key is not None and endpoint.scope != "public":
             self._check(key, endpoint)
         rate = self.rate if key is None or key.rate is None else key.rate
-        if rate and (wait := self.buckets.take(address if key is None else key.id, rate)):
+        if counted and rate and (wait := self.buckets.take(address if key is None else key.id, rate)):
             raise Refusal(
                 "rate_limited",
                 f"more than {rate:g} requests a second of {'one address' if key is None else 'one key'}",

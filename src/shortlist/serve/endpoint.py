@@ -54,6 +54,12 @@ class Endpoint:
     larger: bool = False  # the body may have ten times the usual size
     quick: bool = False  # never waits: answered without a worker
     scope: Scope = field(kw_only=True)  # what a key must allow; every endpoint says so
+    local: bool = False  # known to the worker alone that answered before: where there are several, all are asked
     pii: bool = False  # tells what people did or who they are: about others only with the scope pii:read
     about: Callable[[Call], Iterable[str | int | None]] | None = None
     """The people a call names, for keys that belong to one person; None = it is about everybody, which they may not."""
+
+    @property
+    def changes(self) -> bool:
+        """True when it needs the process that writes."""
+        return self.once or (self.method != "GET" and self.scope in ("write", "admin"))

@@ -221,7 +221,7 @@ class Frame:
         finally:
             self.metrics.active.dec()
             method = scope["method"] if scope["label"] != "unknown" else "any"
-            self.metrics.requests.labels(method, scope["label"], str(status)).observe(perf_counter() - start)
+            self.metrics.answer(method, scope["label"], status, perf_counter() - start)
 
     def _refused(self, headers: Headers) -> Refusal | None:
         host = _HOST.fullmatch(headers.get("host", ""))

@@ -1,47 +1,104 @@
-"""What is counted while serving, in Prometheus form. Labels come from code and configuration, never from data."""
+"""What is counted while serving, in Prometheus form. Labels come from code and configuration, never from data.
+
+There are never more than 2,000 series a process: label sets beyond the limit of a metric are counted as "other"."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, TypeVar
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
-from shortlist.release import Release, age
+from shortlist.release import age
 from shortlist.rungs import LEVELS
-from shortlist.runtime import Reply
+from shortlist.runtime import Reply, Runtime
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
-ROWS = (1, 10, 30, 100, 300, 1000, 3000, 10_000)
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+STAGE_SECONDS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
+ROWS = (1, 10, 100, 500, 3000)
+OTHER = "other"
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the time of making each series: as many series again, which nobody looks at
+
+
+class Labelled(Generic[M]):
+    """The children of a metric, found quickly, `most` of them; further label sets share the child "other"."""
+
+    def __init__(self, metric: M, most: int) -> None:
+        self._metric: M = metric
+        self._most = most
+        self._lock = threading.Lock()
+        self._children: dict[tuple[str, ...], M] = {}
+
+    def __call__(self, *labels: str) -> M:
+        child = self._children.get(labels)
+        return self._new(labels) if child is None else child
+
+    def _new(self, labels: tuple[str, ...]) -> M:
+        with self._lock:
+            if len(self._children) >= self._most - 1:
+                labels = tuple(OTHER for _ in labels)
+            if labels not in self._children:
+                self._children[labels] = self._metric.labels(*labels)
+            return self._children[labels]
 
 
 class Metrics:
-    """Counters of one server, in a registry of their own."""
+    """Counters of one process, in a registry of their own."""
 
     def __init__(self) -> None:
         own = self.registry = CollectorRegistry()
-        self.requests = Histogram(
-            "http_server_request_duration_seconds",
-            "Time from the request's head to the answer's end",
-            ("method", "route", "status"),
-            buckets=SECONDS,
-            registry=own,
+        self._requests = Labelled(
+            Histogram(
+                "http_server_request_duration_seconds",
+                "Time from the request's head to the answer's end",
+                ("method", "route", "status"),
+                buckets=SECONDS,
+                registry=own,
+            ),
+            80,
         )
         self.active = Gauge("http_server_active_requests", "Requests being answered", registry=own)
-        self.events = Counter("shortlist_events", "Events by what became of them", ("type", "result"), registry=own)
-        self.recommendations = Counter("shortlist_recommendations", "Lists given", ("scenario", "rung"), registry=own)
-        self.degraded = Counter("shortlist_degraded", "Stages that failed", ("stage", "reason"), registry=own)
-        self.dropped = Counter(
-            "shortlist_candidates_dropped", "Candidates taken out by filters", ("stage", "reason"), registry=own
+        self._events = Labelled(
+            Counter("shortlist_events", "Events by what became of them", ("type", "result"), registry=own), 60
         )
-        self.nonfinite = Counter("shortlist_nonfinite", "Scores that were no finite number", ("where",), registry=own)
+        self._recommendations = Labelled(
+            Counter("shortlist_recommendations", "Lists given", ("scenario", "rung"), registry=own), 60
+        )
+        self._degraded = Labelled(
+            Counter("shortlist_degraded", "Stages that failed", ("stage", "reason"), registry=own), 60
+        )
+        self._dropped = Labelled(
+            Counter(
+                "shortlist_candidates_dropped", "Candidates taken out by filters", ("stage", "reason"), registry=own
+            ),
+            40,
+        )
+        self._nonfinite = Labelled(
+            Counter("shortlist_nonfinite", "Scores that were no finite number", ("where",), registry=own), 4
+        )
         self.empty = Counter("shortlist_empty", "Lists without a single item", registry=own)
-        self.stage = Histogram(
-            "shortlist_stage_duration_seconds", "Time of a stage", ("stage",), buckets=STAGE_SECONDS, registry=own
+        self._stage = Labelled(
+            Histogram(
+                "shortlist_stage_duration_seconds", "Time of a stage", ("stage",), buckets=STAGE_SECONDS, registry=own
+            ),
+            36,
         )
-        self.candidates = Histogram(
-            "shortlist_candidates", "Rows that came out of a stage", ("stage",), buckets=ROWS, registry=own
+        self._candidates = Labelled(
+            Histogram("shortlist_candidates", "Rows that came out of a stage", ("stage",), buckets=ROWS, registry=own),
+            36,
         )
         self.effected = Histogram(
             "shortlist_event_to_effect_seconds",
@@ -50,39 +107,106 @@ class Metrics:
             registry=own,
         )
         self.model_age = Gauge("shortlist_model_age_seconds", "Time since the release was made", registry=own)
-        self.data_age = Gauge("shortlist_data_age_seconds", "Time since the newest event", ("source",), registry=own)
+        self._data_age = Labelled(
+            Gauge("shortlist_data_age_seconds", "Time since the newest event", ("source",), registry=own), 4
+        )
+        self._unknown_ratio = Labelled(
+            Gauge("shortlist_unknown_ratio", "Share of those named that nobody knew", ("feature",), registry=own), 4
+        )
+        self._joined = Gauge(
+            "shortlist_attribution_join_ratio", "Share of stored events that name the answer behind them", registry=own
+        )
+        self._breaker = Labelled(
+            Gauge("shortlist_breaker_state", "1 = the source is left alone, it was too slow", ("port",), registry=own),
+            40,
+        )
+        self._cache = Labelled(Gauge("shortlist_cache_bytes", "Memory of a cache", ("cache",), registry=own), 4)
+        self._seen: Tally[str] = Tally()  # how many were named, by what they are
+        self.rungs = np.zeros(len(LEVELS), np.int64)  # lists given, by rung
 
-    def event(self, kind: str, result: str) -> None:
-        self.events.labels(kind, result).inc()
+    def answer(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        self._requests(method, route, str(status)).observe(seconds)
+
+    def event(self, kind: str, result: str, *, joined: bool = False) -> None:
+        """What became of an event; `joined` when it names the answer behind it."""
+        self._events(kind, result).inc()
+        self._seen["event"] += 1
+        self._seen["event unknown"] += result == "held"
+        if result == "accepted":
+            self._seen["stored"] += 1
+            self._seen["stored joined"] += joined
 
     def effect(self, seconds: float) -> None:
         self.effected.observe(max(0.0, seconds))
 
+    def people(self, named: int, unknown: int) -> None:
+        """How many people were asked for by id, and how many of them nobody knew."""
+        self._seen["user"] += named
+        self._seen["user unknown"] += unknown
+
     def answered(self, scenario: str, lists: int, reply: Reply) -> None:
         """Everything that the trace of a reply of so many lists says."""
         trace, slate = reply.trace, reply.slate
-        for rung, count in enumerate(np.bincount(reply.rung, minlength=len(LEVELS)).tolist()):
-            if count:
-                self.recommendations.labels(scenario, LEVELS[rung]).inc(count)
+        counts = np.bincount(reply.rung, minlength=len(LEVELS))
+        self.rungs += counts
+        for rung in np.flatnonzero(counts).tolist():
+            self._recommendations(scenario, LEVELS[rung]).inc(int(counts[rung]))
         self.empty.inc(lists - len(np.unique(slate.query)))
         for step in (*trace.steps, *reply.explained.steps):
-            name = f"{step.stage} {step.name}".strip()
-            self.stage.labels(name).observe(step.seconds)
-            self.candidates.labels(name).observe(step.rows_out)
+            name = f"{step.stage} {step.name}" if step.name else step.stage
+            self._stage(name).observe(step.seconds)
+            self._candidates(name).observe(step.rows_out)
             if step.error:
-                self.degraded.labels(name, step.error.partition(":")[0]).inc()
+                self._degraded(name, step.error.partition(":")[0][:40]).inc()
         for name, rows in trace.drops.items():
-            self.dropped.labels("filter", name).inc(rows)
+            self._dropped("filter", name).inc(rows)
         ranked = slate.columns["score"][~slate.columns["fallback"]]
-        self.nonfinite.labels("score").inc(int(np.count_nonzero(~np.isfinite(ranked))))
+        if poisoned := int(np.count_nonzero(~np.isfinite(ranked))):
+            self._nonfinite("score").inc(poisoned)
 
-    def text(self, serving: Release, now: int) -> bytes:
-        """The exposition at `now` (microseconds)."""
-        self._age(serving.facts, now)
-        return generate_latest(self.registry)
-
-    def _age(self, facts: Mapping[str, object], now: int) -> None:
+    def text(self, runtime: Runtime) -> bytes:
+        """The exposition, now."""
+        now, facts = runtime.clock(), runtime.release.facts
         if (seconds := age(facts, now)) is not None:
             self.model_age.set(seconds)
         if isinstance(newest := facts.get("last_event"), int):
-            self.data_age.labels("release").set((now - newest) / 1e6)
+            self._data_age("release").set((now - newest) / 1e6)
+        self._unknown_ratio("user").set(self._share("user unknown", "user"))
+        self._unknown_ratio("item").set(self._share("event unknown", "event"))
+        self._joined.set(self._share("stored joined", "stored"))
+        self._cache("last lists").set(runtime.ladder.last.size)
+        paused = runtime.breaker.states()
+        for scenario, pipeline in runtime.release.pipelines.items():
+            for source in pipeline.sources:
+                self._breaker(f"{scenario}.{source}").set(f"{scenario}.{source}" in paused)
+        return generate_latest(self.registry)
+
+    def _share(self, some: str, all_: str) -> float:
+        return self._seen[some] / self._seen[all_] if self._seen[all_] else 0.0
+
+
+def merged(texts: Mapping[int, bytes]) -> bytes:
+    """The expositions of several workers as one: each series with the label `worker`."""
+    about: dict[str, list[str]] = {}
+    samples: dict[str, list[str]] = {}
+    for worker, text in texts.items():
+        family = ""
+        for line in text.decode().splitlines():
+            if line.startswith("#"):
+                family = line.split(" ", 3)[2]
+                if line not in about.setdefault(family, []):
+                    about[family].append(line)
+            elif line:
+                samples.setdefault(family, []).append(_marked(line, worker))
+    lines: Iterable[Any] = (line for name, told in about.items() for line in (*told, *samples.get(name, [])))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _marked(line: str, worker: int) -> str:
+    """A sample with the label `worker`."""
+    name, brace, rest = line.partition("{")
+    if brace:
+        return f'{name}{{worker="{worker}",{rest}'
+    name, _, value = line.partition(" ")
+    return f'{name}{{worker="{worker}"}} {value}'

@@ -71,6 +71,10 @@ class Embedded:
         """Nothing deleted can be read in the files any more. Raises StoreError while another process reads."""
         self._database.purge()
 
+    def changes(self) -> int:
+        """A number that is another one when another process has written since: a few microseconds."""
+        return self._database.changes()
+
     def refresh(self) -> None:
         """When reading beside a writer: see what it has acknowledged.
 
