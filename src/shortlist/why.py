@@ -288,9 +288,8 @@ def _proposal(
     opinion = float(score[at[0]]) if len(at) else np.nan
     if scorer is not None and not len(at):
         opinion = float(scorer.score(queries, asked)[0])
-    others = replace(
-        queries, history=queries.history.where(queries.history["item"] != item)
-    )  # it is no reason for itself
+    history = queries.history
+    others = replace(queries, history=history.where(history["item"] != item), notes={})  # it is no reason for itself
     because = -1
     if isinstance(source, Explainer) and not np.isnan(opinion):
         because = int(source.because(others, asked)[0])

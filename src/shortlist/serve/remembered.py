@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import ReferenceType, ref
 
 import numpy as np
@@ -82,6 +82,7 @@ class Memory:
         if not self.count:
             return
         release, pipeline = reply.release, reply.release.pipelines[asks[0].scenario]
+        queries = replace(queries, notes={})  # which hold on to models
         together = Together(
             queries, reply.slate, reply.effort, release.version, ref(pipeline), catalog, tuple(reply.trace.errors)
         )

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from shortlist.dataset import DAY, Dataset
 from shortlist.errors import ConfigError
+from shortlist.models.als import Als
 from shortlist.protocols import Catalog
 from shortlist.recall.arrivals import Arrivals
 from shortlist.recall.editorial import Editorial
@@ -263,3 +266,12 @@ def test_arrivals_are_what_came_after_training_newest_first():
         assert len(model.recall(Queries.of([0]), 5)) == 0
         stores.catalog.rows("item", ["c", "d"], create=True)
         assert model.recall(Queries.of([0]), 5).item.tolist() == [3, 2]
+
+
+def test_similar_and_the_model_itself_share_nothing_in_one_pipeline():
+    world = synthetic()
+    model, queries = Als(iterations=1).fit(world.data, seed=0), world.queries(np.array([3]))
+    asked = replace(queries, context=queries.history.last(1))
+    alone = Similar(model).recall(replace(asked, notes={}), 9).item.tolist()
+    model.recall(asked, 9)
+    assert Similar(model).recall(asked, 9).item.tolist() == alone
