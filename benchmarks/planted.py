@@ -90,10 +90,10 @@ class Foreseen:
     """Fits a model on the whole log, whatever it is given."""
 
     log: EventLog
-    model: Literal["ease", "knn"]
+    kind: Literal["ease", "knn"]
 
     def fit(self, data: Dataset, *, seed: int) -> Source:
-        recipe: Recipe[Source] = Ease() if self.model == "ease" else ItemKnn()
+        recipe: Recipe[Source] = Ease() if self.kind == "ease" else ItemKnn()
         return recipe.fit(everything(self.log, data), seed=seed)
 
 
@@ -128,8 +128,8 @@ LEAKS: tuple[Mapping[str, Any], ...] = (
     {"use": "benchmarks.planted:LookedUp"},
     {"use": "benchmarks.planted:LookedUp", "share": 0.6},
     {"use": "benchmarks.planted:LookedUp", "share": 0.3},
-    {"use": "benchmarks.planted:Foreseen", "model": "ease"},
-    {"use": "benchmarks.planted:Foreseen", "model": "knn"},
+    {"use": "benchmarks.planted:Foreseen", "kind": "ease"},
+    {"use": "benchmarks.planted:Foreseen", "kind": "knn"},
 )
 
 

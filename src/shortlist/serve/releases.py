@@ -26,7 +26,6 @@ from shortlist.serve.service import Service
 
 P = ParamSpec("P")
 T = TypeVar("T")
-NAMES = ("current", "previous", "newest")
 Reason = Annotated[str, Meta(max_length=1000, description="the reason, for the history")]
 
 
@@ -163,13 +162,12 @@ def _serve(service: Service, version: str) -> None:
 def _named(service: Service, id: str) -> str:
     """A version, or what `current`, `previous` and `newest` stand for."""
     root = service.runtime.settings.releases_path
-    if id not in NAMES:
-        return id
     known = release.versions(root)
     newest = known[-1] if known else None
-    found = {"current": release.current(root), "previous": release.previous(root), "newest": newest}[id]
+    names = {"current": release.current(root), "previous": release.previous(root), "newest": newest}
+    found = names.get(id, id if id in known else None)
     if found is None:
-        raise Refusal("not_found", f"there is no {id} release", hint="make one with: shortlist train")
+        raise Refusal("not_found", f"there is no release {id[:64]!r}", hint="see those there are with GET /v1/releases")
     return found
 
 
