@@ -19,7 +19,7 @@ METRICS = "text/plain; version=1.0.0; charset=utf-8"
 
 
 def _recommend(service: Service, call: Call) -> tuple[int, Struct]:
-    (answer,) = service.recommend([call.body], [call.request_id], [""])
+    (answer,) = service.recommend([call.body], [call.request_id], [""], waited=call.waited)
     if isinstance(answer, Refusal):
         raise answer
     return 200, answer
@@ -28,7 +28,7 @@ def _recommend(service: Service, call: Call) -> tuple[int, Struct]:
 def _batch(service: Service, call: Call) -> tuple[int, Struct]:
     asks = call.body.requests
     ids = [f"{call.request_id}-{at}" for at in range(len(asks))]
-    answers = service.recommend(asks, ids, [f"/requests/{at}" for at in range(len(asks))])
+    answers = service.recommend(asks, ids, [f"/requests/{at}" for at in range(len(asks))], waited=call.waited)
     results = [
         wire.BatchResult(answer.status, problem=answer.problem("/v1/recommend:batch", id))
         if isinstance(answer, Refusal)

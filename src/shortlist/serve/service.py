@@ -64,23 +64,26 @@ class Service:
         request_ids: Sequence[str],
         where: Sequence[str],
         trial: Release | None = None,
+        *,
+        waited: float = 0.0,
     ) -> list[wire.Recommendation | Refusal]:
         """An answer or a refusal for each question; those that want the same of one pipeline are asked together.
 
         `where` is the JSON pointer to each question. A `trial` is asked in place of what is served, and not remembered.
+        `waited` is how many seconds of every deadline are over.
         """
         results: dict[int, wire.Recommendation | Refusal] = {}
-        groups: dict[tuple[str, object, str], list[int]] = {}
+        groups: dict[tuple[str, object, str, object], list[int]] = {}
         for position, (ask, pointer) in enumerate(zip(asks, where, strict=True)):
             try:
                 self._check(ask, pointer, trial)
             except Refusal as refused:
                 results[position] = refused
             else:
-                groups.setdefault((ask.scenario, ask.n, ask.filter), []).append(position)
+                groups.setdefault((ask.scenario, ask.n, ask.filter, ask.deadline_ms), []).append(position)
         for some in groups.values():
             answered = self._together(
-                [asks[at] for at in some], [request_ids[at] for at in some], [where[at] for at in some], trial
+                [asks[at] for at in some], [request_ids[at] for at in some], [where[at] for at in some], trial, waited
             )
             results.update(zip(some, answered, strict=True))
         return [results[position] for position in range(len(asks))]
@@ -116,10 +119,11 @@ class Service:
         request_ids: Sequence[str],
         where: Sequence[str],
         trial: Release | None,
+        waited: float,
     ) -> Sequence[wire.Recommendation | Refusal]:
         """Questions of one scenario, number and filter."""
         try:
-            return self._answers(asks, request_ids, trial)
+            return self._answers(asks, request_ids, trial, waited)
         except ConditionRefused as error:
             return [_condition(error, pointer) for pointer in where]
         except FilterFailed as error:
@@ -152,12 +156,19 @@ class Service:
             )
 
     def _answers(
-        self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str], trial: Release | None
+        self,
+        asks: Sequence[wire.RecommendRequest],
+        request_ids: Sequence[str],
+        trial: Release | None,
+        waited: float,
     ) -> list[wire.Recommendation]:
         start, version = perf_counter(), self.catalog.version("item")
         queries = self._queries(asks, request_ids)
         explain = any(ask.explain != "none" for ask in asks)
-        reply = self.runtime.recommend(asks[0].scenario, queries, asks[0].n or None, explain=explain, trial=trial)
+        seconds = (asks[0].deadline_ms or self.runtime.settings.serve.deadline_ms) / 1000 - waited
+        reply = self.runtime.recommend(
+            asks[0].scenario, queries, asks[0].n or None, explain=explain, seconds=seconds, trial=trial
+        )
         if trial is None:
             self.metrics.answered(asks[0].scenario, len(asks), reply)
         lists = self.lists.of(asks, queries, reply)
