@@ -43,8 +43,7 @@ class RandomModel:
 
     def recall(self, queries: Queries, k: int) -> Candidates:
         score = ops.chance(queries.seed[:, None], np.arange(self.items)).astype(np.float32)
-        ops.forbid(score, queries.exclude, queries.allowed)
-        return ops.top_of_matrix(score, k)
+        return ops.top_of_matrix(score, k, queries.exclude, queries.allowed)
 
 
 @dataclass(frozen=True, slots=True)

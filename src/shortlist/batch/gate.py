@@ -339,8 +339,8 @@ def _latency(old: Pipeline, new: Pipeline, asked: Queries) -> tuple[float, float
     took = np.full((2, len(chosen), ROUNDS), np.inf)
     for turn in range(ROUNDS):
         for place, position in enumerate(chosen):
-            query = asked.take(np.array([position]))
             for which in ((0, 1), (1, 0))[turn % 2]:
+                query = asked.take(np.array([position]))  # a new one: what two stages need is kept with the question
                 start = perf_counter()
                 (old, new)[which].recommend(query, 10)
                 took[which, place, turn] = perf_counter() - start
