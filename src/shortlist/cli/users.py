@@ -152,8 +152,7 @@ def lift(user: User, url: Url = "", config: Config = HERE, json: Json = False, q
     settings = load(config)
     try:
         with _open(settings) as privacy:
-            if not privacy.catalog.lift(user):
-                raise NotFound(f"user {user!r} was not erased, or that is still going on", hint="see GET /v1/erasures")
+            privacy.lift(user)
     except StoreLocked as locked:
         _through_server(settings, url, f"/v1/users/{quote(user, safe='')}:lift", locked)
     screen.text(f"{user} may come back, as somebody new")

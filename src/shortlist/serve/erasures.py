@@ -58,7 +58,8 @@ def _erase(service: Service, call: Call) -> tuple[int, Operation]:
 
 
 def _operation(service: Service, call: Call) -> tuple[int, Operation]:
-    erasure = service.privacy.erasures.get(call.id)
+    erasures = service.privacy.erasures
+    erasure = next(reversed(erasures.all()), None) if call.id == "newest" else erasures.get(call.id)
     if erasure is None:
         raise Refusal("not_found", f"there is no erasure {call.id[:80]!r}", hint="see GET /v1/erasures")
     return 200, told(erasure)
@@ -66,10 +67,7 @@ def _operation(service: Service, call: Call) -> tuple[int, Operation]:
 
 def _lift(service: Service, call: Call) -> tuple[int, Lifted]:
     id = wire.identifier(call.id, "")
-    if not service.privacy.erasures.find(id):
-        raise Refusal("not_found", f"user {id!r} was not erased")
-    if not service.catalog.lift(id):
-        raise Refusal("conflict", f"the erasure of {id!r} is still going on")
+    service.privacy.lift(id)
     return 200, Lifted(id, True)
 
 
@@ -112,5 +110,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Operations,
         scope="admin",
     ),
-    Endpoint("GET", "/v1/erasures/{id}", "How far an erasure has come", _operation, Operation, scope="admin"),
+    Endpoint(
+        "GET",
+        "/v1/erasures/{id}",
+        "How far an erasure has come; the last one is `newest`",
+        _operation,
+        Operation,
+        scope="admin",
+    ),
 )

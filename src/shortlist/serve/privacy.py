@@ -107,6 +107,14 @@ class Privacy:
             self._forget(begun)
         return begun
 
+    def lift(self, id: str) -> None:
+        """Let an erased id be made again, as somebody new; what is left of the erasure is done first. Raises NotFound
+        for who was not erased."""
+        if self.erasures.find(id) is None:
+            raise NotFound(f"user {id!r} was not erased", hint="compare the spelling: ids are kept exactly")
+        self.work()
+        self.catalog.lift(id)
+
     def work(self) -> None:
         """Finish what was begun, then take away what is too old. Safe to be cut off anywhere and called again."""
         if self.runtime.read_only:

@@ -233,7 +233,7 @@ def test_nothing_brings_the_person_back_until_that_is_lifted(home: Home) -> None
             assert new.any() != finish  # what comes before the log is searched goes with the rest
         service.privacy.work()
         assert traces(home.settings.home) == []
-        assert service.catalog.lift(CANARY)
+        service.privacy.lift(CANARY)
         assert tell(service, {"user_id": CANARY, "item_id": "i1", "event_id": f"{CANARY}-1"}) == ["accepted"]
         assert runtime.catalog.rows("user", [CANARY])[0] > row
         assert len(service.privacy.export(CANARY)["events"]) == 1
