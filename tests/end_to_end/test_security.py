@@ -491,6 +491,25 @@ def test_who_waits_too_long_is_told_and_the_work_is_not_begun(
         done.set()
 
 
+def test_a_deadline_that_is_too_short_gives_a_lesser_list(open_house: Served) -> None:
+    seconds = []
+    ask = open_house.runtime.recommend
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            open_house.runtime,
+            "recommend",
+            lambda *given, **more: seconds.append(more["seconds"]) or ask(*given, **{**more, "seconds": 0.0}),
+        )
+        hurried = open_house.recommend(user_id="u3", n=5, deadline_ms=700)
+        patient = open_house.client.post("/v1/recommend:batch", json={"requests": [{"deadline_ms": 900}, {}]})
+    assert seconds[0] < 0.7  # what it waited for a worker is over already
+    assert seconds[1] < 0.9
+    assert seconds[2] - seconds[1] == pytest.approx(0.1)  # the server's own deadline: one second
+    assert len(hurried["items"]) == 5
+    assert hurried["degradation"]["level"] != "none"
+    assert [each["status"] for each in patient.json()["results"]] == [200, 200]
+
+
 def raw(url: httpx.URL, sent: bytes) -> bytes:
     """The answer to some bytes, until the server closes."""
     with socket.create_connection((url.host, url.port or 0), timeout=20) as line:
