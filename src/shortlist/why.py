@@ -223,16 +223,17 @@ class _Witness:
     queries: Queries = field(default_factory=lambda: Queries.of([-1]))  # narrowed
     scored: Candidates = field(default_factory=Candidates.empty)  # what the scorer saw, and its scores
     found: Candidates = field(default_factory=Candidates.empty)  # what the reranker saw
+    _last: Candidates = field(default_factory=Candidates.empty)
 
     def narrow(self, queries: Queries) -> Queries:
         return queries
 
     def keep(self, queries: Queries, found: Candidates) -> Mask:
-        self.scored = found
+        self._last = found
         return np.ones(len(found), np.bool_)
 
     def order(self, queries: Queries, found: Candidates, k: int) -> Positions:
-        self.queries, self.found = queries, found
+        self.queries, self.found, self.scored = queries, found, self._last  # the fallback is filtered after this
         return self.reranker.order(queries, found, k)
 
     def row(self, item: int) -> Positions | None:
