@@ -59,10 +59,11 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class Releases:
-    """[releases] Where trained pipelines are kept, and which foreign modules they may name."""
+    """[releases] Where trained pipelines are kept, which foreign modules they may name, how often one is made."""
 
     path: str = "shortlist-data/releases"
     trust: tuple[str, ...] = ()
+    schedule: str = ""  # "1d": a release twice as old is told at /readyz; empty = never
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +223,14 @@ def parse(given: Table, *, home: Path = Path()) -> Settings:
         raise ConfigError("is not a key", where="home")
     settings = convert(Settings, {**merged, "home": home}, "")
     check_keys(settings.retention, [*Kinds(settings.events.kinds).table], "[events.kinds]", "retention")
-    for kind, limit in settings.retention.items():
+    lengths = {f"retention.{kind}": limit for kind, limit in settings.retention.items()}
+    if settings.releases.schedule:
+        lengths["releases.schedule"] = settings.releases.schedule
+    for where, length in lengths.items():
         try:
-            duration(limit)
+            duration(length)
         except ConfigError as error:
-            raise ConfigError(error.message, where=f"retention.{kind}", hint=error.hint) from None
+            raise ConfigError(error.message, where=where, hint=error.hint) from None
     for name, pipeline in settings.pipelines.items():
         if not pipeline.sources:
             raise ConfigError(

@@ -28,6 +28,7 @@ import msgspec
 import numpy as np
 
 from shortlist import failpoints
+from shortlist.dataset import duration
 from shortlist.errors import NotFound, ReleaseError
 from shortlist.packed import (
     MANIFEST,
@@ -282,6 +283,14 @@ def age(facts: Mapping[str, Any], now: int) -> float | None:
         return None
     made = datetime.fromisoformat(created)
     return now / 1e6 - made.replace(tzinfo=made.tzinfo or UTC).timestamp()
+
+
+def overdue(facts: Mapping[str, Any], now: int, schedule: str) -> str:
+    """A sentence when a release is twice as old as the `schedule` ("1d") on which one is made; "" = it is not."""
+    seconds = age(facts, now)
+    if not schedule or seconds is None or seconds <= 2 * duration(schedule) / 1e6:
+        return ""
+    return f"the release is {seconds / 86_400:.1f} days old, one is made every {schedule}"
 
 
 def card(root: Path, version: str) -> dict[str, Any]:

@@ -407,6 +407,9 @@ def test_every_answer_says_how_old_the_model_is(shop: Settings) -> None:
         service = Service(runtime, Metrics())
         (answer,) = service.recommend([RecommendRequest(user_id="u3")], ["r"], [""])
         assert answer.versions.model_age_s == 3 * 86_400  # type: ignore[union-attr]
+        assert service.ready().reasons == []
+        runtime.settings = replace(shop, releases=replace(shop.releases, schedule="1d"))
+        assert service.ready().reasons == ["the release is 3.0 days old, one is made every 1d"]
         assert "shortlist_model_age_seconds 259200.0" in service.exposition({}).decode()
 
 

@@ -17,7 +17,7 @@ from shortlist.data.events import request_number
 from shortlist.dataset import duration
 from shortlist.errors import ConfigError, StoreError
 from shortlist.pipeline import FilterFailed
-from shortlist.release import Release
+from shortlist.release import Release, overdue
 from shortlist.runtime import Runtime
 from shortlist.serve import wire
 from shortlist.serve.cursors import Cursors
@@ -298,7 +298,9 @@ class Service:
     def ready(self) -> wire.Ready:
         """From the moment the server listens until it is told to stop: without a release it answers from the
         catalogue."""
-        reasons = [self.runtime.refused] if self.runtime.refused else []
+        runtime = self.runtime
+        old = overdue(runtime.release.facts, runtime.clock(), runtime.settings.releases.schedule)
+        reasons = [reason for reason in (runtime.refused, old) if reason]
         if self.leaving:
             reasons.append("the server was told to stop")
         return wire.Ready(not self.leaving, self.runtime.release.version or None, reasons)
