@@ -20,7 +20,7 @@ import pytest
 import shortlist
 from shortlist import protocols
 from shortlist.stores import open_store
-from shortlist.testing import contracts, stores
+from shortlist.testing import contracts, reason_contract, stores
 from shortlist.testing.store_contract import StoreContract, closed
 
 HERE = Path(__file__).parent
@@ -34,6 +34,9 @@ SUITES: dict[Any, type] = {
     protocols.Explainer: contracts.ExplainerContract,
     protocols.Recipe: contracts.RecipeContract,
     protocols.Ranker: contracts.RankerContract,
+    protocols.Reasoned: reason_contract.ReasonedContract,
+    protocols.Additive: reason_contract.AdditiveContract,
+    protocols.Accountable: reason_contract.AccountableContract,
     protocols.Catalog: stores.CatalogContract,
     protocols.EventLog: stores.EventLogContract,
     protocols.State: stores.StateContract,

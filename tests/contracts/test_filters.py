@@ -5,10 +5,11 @@ from shortlist.filters.available import Available
 from shortlist.filters.blocked import Blocked
 from shortlist.filters.seen import Seen, SeenKinds
 from shortlist.testing.contracts import FilterContract, RecipeContract
+from shortlist.testing.reason_contract import ReasonedContract
 from shortlist.testing.world import World
 
 
-class TestSeen(FilterContract, RecipeContract):
+class TestSeen(FilterContract, RecipeContract, ReasonedContract):
     def make(self, world: World) -> Seen:
         return Seen(window="30d")
 
@@ -18,7 +19,7 @@ class TestSeenEver(FilterContract):
         return Seen()
 
 
-class TestSeenKinds(FilterContract):
+class TestSeenKinds(FilterContract, ReasonedContract):
     def make(self, world: World) -> SeenKinds:
         return Seen(kinds=("rate",)).fit(world.data, seed=0)
 
@@ -28,11 +29,16 @@ class TestAvailable(FilterContract):
         return Available(self.stores(world)["catalog"], column="year", start="time")
 
 
-class TestBlocked(FilterContract):
+class TestUnavailable(ReasonedContract):
+    def make(self, world: World) -> Available:
+        return Available(self.stores(world)["catalog"], end="time")
+
+
+class TestBlocked(FilterContract, ReasonedContract):
     def make(self, world: World) -> Blocked:
         return Blocked(self.stores(world)["catalog"], items=("i4", "nobody", "i60"), column="blocked")
 
 
-class TestAttribute(FilterContract):
+class TestAttribute(FilterContract, ReasonedContract):
     def make(self, world: World) -> Attribute:
         return Attribute(self.stores(world)["catalog"], "year >= 1990 and 'Drama' in genres or year < 1985")

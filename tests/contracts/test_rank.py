@@ -5,10 +5,11 @@ import numpy as np
 from shortlist.rank.fuse import ReciprocalRank
 from shortlist.rank.weighted import ZBlend, ZBlendModel
 from shortlist.testing.contracts import RankerContract, ScorerContract, candidates
+from shortlist.testing.reason_contract import AdditiveContract
 from shortlist.testing.world import World
 
 
-class TestReciprocalRank(ScorerContract):
+class TestReciprocalRank(ScorerContract, AdditiveContract):
     def make(self, world: World) -> ReciprocalRank:
         return ReciprocalRank({"second": 0.5}, constant=20)
 
@@ -18,7 +19,7 @@ class TestZBlend(RankerContract):
         return ZBlend()
 
 
-class TestZBlendModel(ScorerContract):
+class TestZBlendModel(ScorerContract, AdditiveContract):
     def make(self, world: World) -> ZBlendModel:
         found = candidates(world, world.queries())
         return ZBlend().learn(found, (found.columns["second"] > 0.9).astype(np.float32), seed=0)

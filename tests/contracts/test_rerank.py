@@ -9,6 +9,7 @@ from shortlist.rerank.explore import ExploreSlots
 from shortlist.rerank.mmr import Mmr, MmrModel
 from shortlist.rerank.topn import TopN
 from shortlist.testing.contracts import RecipeContract, RerankerContract, candidates
+from shortlist.testing.reason_contract import AccountableContract
 from shortlist.testing.world import World
 from shortlist.types import Candidates, Queries
 
@@ -37,17 +38,17 @@ class TestMmr(RecipeContract):
         return Mmr(trade=0.4, pool=12, column="genres")
 
 
-class TestMmrModel(RerankerContract):
+class TestMmrModel(RerankerContract, AccountableContract):
     def make(self, world: World) -> MmrModel:
         return Mmr(trade=0.4, pool=12, column="genres").fit(world.data, seed=0)
 
 
-class TestCaps(RerankerContract):
+class TestCaps(RerankerContract, AccountableContract):
     def make(self, world: World) -> Caps:
         return Caps(self.stores(world)["catalog"], "genres", cap=1)
 
 
-class TestExploreSlots(RerankerContract):
+class TestExploreSlots(RerankerContract, AccountableContract):
     def make(self, world: World) -> ExploreSlots:
         return ExploreSlots(slots=3)
 
