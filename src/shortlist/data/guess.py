@@ -338,7 +338,8 @@ class _Guesser:
             self._words_for_nothing(name)
         facts = [name for name in facts if without(self.frame[name], self.missing).is_not_null().any()]
         mapping = replace(mapping, missing=tuple(self.missing), list_separator=self._list_separator(facts))
-        flags = [name for name in facts if self.frame[name].cast(pl.String, strict=False).is_in(["0", "1"]).all()]
+        words = {name: self.frame[name] for name in facts if self.frame[name].dtype != pl.List}
+        flags = [name for name, each in words.items() if each.cast(pl.String, strict=False).is_in(["0", "1"]).all()]
         if len(flags) >= 5:
             mapping = replace(mapping, flags={"genres" if self.known else "flags": tuple(flags)})
             facts = [name for name in facts if name not in flags]

@@ -160,9 +160,14 @@ def _readable(lines: list[str], first: int) -> tuple[list[str], list[Reject]]:
     bad = []
     for i, each in enumerate(lines):
         if KEPT.search(each):
-            lines[i] = KEPT.sub(lambda kept: f"\\x{ord(kept[0]) & 0xFF:02x}", each)
+            lines[i] = spelled(each)
             bad.append(_letters(first + i, lines[i]))
     return lines, bad
+
+
+def spelled(text: str) -> str:
+    """`text` with the bytes that could not be decoded written as \\xff."""
+    return KEPT.sub(lambda kept: f"\\x{ord(kept[0]) & 0xFF:02x}", text)
 
 
 def _letters(line: int, text: str) -> Reject:

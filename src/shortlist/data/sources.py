@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,12 +122,10 @@ def _json_batches(path: Path, encoding: str, ids: Sequence[str]) -> Iterator[Bat
 def _parquet(path: Path, mapping: Mapping) -> Source:
     if not path.is_file():
         raise NotFound("no such file", where=str(path), hint="check the path")
-    try:
+    with _readable(path):
         table = pl.scan_parquet(path)
         schema = table.collect_schema()
         rows = table.select(pl.len()).collect().item()
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"not readable as Parquet: {error}", where=str(path), hint="write the file again") from error
     notes, columns = [], []
     for name, dtype in schema.items():
         read = _id(name, dtype, path) if name in mapping.ids else _fact(name, dtype)
@@ -137,12 +136,22 @@ def _parquet(path: Path, mapping: Mapping) -> Source:
 
     def batches() -> Iterator[Batch]:
         for start in range(0, rows, ROWS):
-            frame = table.slice(start, ROWS).select(columns).collect()
+            with _readable(path):
+                frame = table.slice(start, ROWS).select(columns).collect()
             line = np.arange(start + 1, start + 1 + len(frame), dtype=np.int64)
             yield Batch(line, frame, None, (), min(1.0, (start + ROWS) / rows))
 
     names = tuple(name for name in schema if not any(repr(name) in note for note in notes))
     return Source(str(path), names, tuple(notes), batches())
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """DataError for what a damaged Parquet file makes polars raise; some damage makes it panic."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise DataError(f"not readable as Parquet: {error}", where=str(path), hint="write the file again") from error
 
 
 def _id(name: str, dtype: pl.DataType, path: Path) -> pl.Expr:

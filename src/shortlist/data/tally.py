@@ -12,7 +12,6 @@ from typing import IO, Self
 
 from shortlist.data.rows import Reject
 
-
 KEPT, KEPT_BYTES = 100_000, 64 << 20  # rejected rows in a file
 
 
@@ -54,8 +53,10 @@ class Tally:
 
 
 class Refused:
-    """The rejects file: one JSON object a row, made only when there is one, replacing that of an earlier load. All rows
-    are counted, the first KEPT of them and at most KEPT_BYTES are kept: a source that is wrong as a whole fills no disk.
+    """The rejects file: one JSON object a row, made only when there is one, replacing that of an earlier load.
+
+    All rows are counted, the first KEPT of them and at most KEPT_BYTES are kept: a source that is wrong as a whole
+    fills no disk.
     """
 
     def __init__(self, path: Path, source: str) -> None:

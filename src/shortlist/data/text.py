@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from shortlist.data.mapping import Mapping
-from shortlist.data.records import Form, batch_of, columns_of, record
+from shortlist.data.records import Form, batch_of, columns_of, record, spelled
 from shortlist.data.roles import ALL, plain
 from shortlist.data.rows import Batch
 from shortlist.errors import DataError, NotFound
@@ -131,7 +131,7 @@ def recognise(path: Path, mapping: Mapping) -> Form:
     quote = mapping.quote
     rows = [record([line], 0, separator, quote)[0] for line in lines[:200]]
     rows = [row for row in rows if row] or [[lines[0]]]
-    first = [name.strip() for name in rows[0]]
+    first = [spelled(name.strip()) for name in rows[0]]
     found = mapping.header == "auto" and not mapping.names and _is_header(first, rows[1:], mapping)
     header = mapping.header == "yes" or found
     if mapping.names:

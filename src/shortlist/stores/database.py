@@ -185,7 +185,7 @@ def explained(path: Path) -> Iterator[None]:
         raise failure(error, path) from error
 
 
-def failure(error: Exception, path: Path) -> StoreError:
+def failure(error: BaseException, path: Path) -> StoreError:
     """The StoreError for an error of SQLite or of the file system; a full disk has the code `storage_full`."""
     number = getattr(error, "errno", None)
     primary = getattr(error, "sqlite_errorcode", 0) & 0xFF

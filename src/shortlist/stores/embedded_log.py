@@ -148,7 +148,7 @@ class EmbeddedLog:
             if not mask.any():
                 return frame.clear()
             frame = pl.read_parquet(path)
-        except (OSError, pl.exceptions.PolarsError) as error:
+        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise failure(error, path) from error
         if "place" not in frame.columns:
             frame = frame.with_columns(pl.Series("place", np.arange(count, dtype=np.uint32)))
@@ -191,7 +191,7 @@ class EmbeddedLog:
             path = self._database.folder / "events" / file
             try:
                 frame = pl.read_parquet(path)
-            except (OSError, pl.exceptions.PolarsError) as error:
+            except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
                 if not isinstance(error, FileNotFoundError) or file == missing:
                     raise failure(error, path) from error
                 missing = file  # written anew after its name was read: ask again
