@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -56,6 +56,8 @@ class Endpoint:
     scope: Scope = field(kw_only=True)  # what a key must allow; every endpoint says so
     local: bool = False  # known to the worker alone that answered before: where there are several, all are asked
     pii: bool = False  # tells what people did or who they are: about others only with the scope pii:read
+    together: Callable[[Service, Sequence[Call]], Sequence[Answer]] | None = None
+    """`run` for several calls at once, where that is cheaper than one by one: all of them succeed or fail together."""
     about: Callable[[Call], Iterable[str | int | None]] | None = None
     """The people a call names, for keys that belong to one person; None = it is about everybody, which they may not."""
 

@@ -7,11 +7,12 @@ import errno
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 from urllib.parse import unquote
 from uuid import uuid4
@@ -33,7 +34,8 @@ from shortlist.errors import ConfigError, StoreError, masked
 from shortlist.runtime import Runtime
 from shortlist.serve import wire
 from shortlist.serve.access import Access, is_loopback
-from shortlist.serve.endpoint import JSON, MERGE_PATCH, Call, Endpoint
+from shortlist.serve.endpoint import JSON, MERGE_PATCH, Answer, Call, Endpoint
+from shortlist.serve.gathering import Gathering
 from shortlist.serve.keys import Key, Keys
 from shortlist.serve.metrics import Metrics
 from shortlist.serve.problems import CODES, Refusal, refusal
@@ -242,6 +244,7 @@ class _Door:
     access: Access
     workers: ThreadPoolExecutor
     waiting: int = 0
+    gatherings: dict[str, Gathering[_Asked, Response]] = field(default_factory=dict)  # by path
 
     def handler(self, methods: Mapping[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
         """What answers requests to one path."""
@@ -316,6 +319,8 @@ class _Door:
     async def _worked(self, asked: _Asked, seconds: float | None) -> Response:
         """The answer of a worker. TimeoutError after `seconds`, or earlier when the request says so; a worker that has
         not begun by then never begins."""
+        if asked.endpoint.together is not None:
+            return await self._gathered(asked)
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(seconds) as limit:
 
@@ -327,6 +332,13 @@ class _Door:
                 loop.call_soon_threadsafe(reschedule, left)
 
             return await loop.run_in_executor(self.workers, _answer, self.service, self.access, asked, hurry)
+
+    async def _gathered(self, asked: _Asked) -> Response:
+        """The answer of a worker to all who ask the same endpoint at this moment."""
+        path = asked.endpoint.path
+        if path not in self.gatherings:
+            self.gatherings[path] = Gathering(self.workers, partial(_answers, self.service, self.access))
+        return await self.gatherings[path].ask(asked, len(asked.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +386,31 @@ def _answer(service: Service, access: Access, asked: _Asked, hurry: Callable[[fl
 
 def _said(service: Service, endpoint: Endpoint, call: Call) -> Response:
     service.runtime.follow()
-    status, said, *headers = endpoint.run(service, call)
+    return _response(endpoint, endpoint.run(service, call))
+
+
+def _answers(service: Service, access: Access, some: Sequence[_Asked]) -> Sequence[Response | Exception]:
+    """`_answer` for requests to an endpoint that answers several together; one that is refused stops no other."""
+    answers: dict[int, Response | Exception] = {}
+    calls: dict[int, Call] = {}
+    for at, asked in enumerate(some):
+        try:
+            call = asked.read()
+            access.permit(asked.key, asked.endpoint, call)
+            calls[at] = call
+        except Exception as error:
+            answers[at] = error
+    if calls:
+        endpoint = some[0].endpoint
+        assert endpoint.together is not None
+        service.runtime.follow()
+        for at, answer in zip(calls, endpoint.together(service, list(calls.values())), strict=True):
+            answers[at] = _response(endpoint, answer)
+    return [answers[at] for at in range(len(some))]
+
+
+def _response(endpoint: Endpoint, answer: Answer) -> Response:
+    status, said, *headers = answer
     if isinstance(said, Response):
         return said
     if isinstance(said, Struct):

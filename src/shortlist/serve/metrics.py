@@ -128,14 +128,14 @@ class Metrics:
         """A request was answered."""
         self._requests(method, route, str(status)).observe(seconds)
 
-    def event(self, kind: str, result: str, *, joined: bool = False) -> None:
-        """What became of an event; `joined` when it names the answer behind it."""
-        self._events(kind, result).inc()
-        self._seen["event"] += 1
-        self._seen["event unknown"] += result == "held"
+    def event(self, kind: str, result: str, count: int = 1, *, joined: bool = False) -> None:
+        """What became of `count` events; `joined` when they name the answer behind them."""
+        self._events(kind, result).inc(count)
+        self._seen["event"] += count
+        self._seen["event unknown"] += count * (result == "held")
         if result == "accepted":
-            self._seen["stored"] += 1
-            self._seen["stored joined"] += joined
+            self._seen["stored"] += count
+            self._seen["stored joined"] += count * joined
 
     def effect(self, seconds: float) -> None:
         self.effected.observe(max(0.0, seconds))

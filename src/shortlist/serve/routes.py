@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from shortlist.serve import entities, erasures, events, ranking, releases, scenarios, status, why, wire
-from shortlist.serve.endpoint import HTML, SCRIPT, STYLE, Call, Endpoint
+from shortlist.serve.endpoint import HTML, SCRIPT, STYLE, Answer, Call, Endpoint
 from shortlist.serve.openapi import document
 from shortlist.serve.problems import Refusal
 from shortlist.serve.service import Service
@@ -36,6 +36,11 @@ def _batch(service: Service, call: Call) -> tuple[int, Struct]:
         for answer, id in zip(answers, ids, strict=True)
     ]
     return 200, wire.BatchAnswer(call.request_id, results)
+
+
+def _events(service: Service, calls: Sequence[Call]) -> list[Answer]:
+    taken = service.intake.take_all([call.body.events for call in calls])
+    return [(202, wire.EventsAnswer(call.request_id, results)) for call, results in zip(calls, taken, strict=True)]
 
 
 def _nobody(call: Call) -> tuple[()]:
@@ -101,13 +106,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "POST",
         "/v1/events",
         "Store what people did: 1 to 1,000 events, each with its own result; the next answer knows them",
-        lambda service, call: (202, wire.EventsAnswer(call.request_id, service.intake.take(call.body.events))),
+        lambda service, call: _events(service, [call])[0],
         wire.EventsAnswer,
         wire.EventsRequest,
         status=(202,),
         example={"events": [{"user_id": "42", "item_id": "7", "type": "rate", "value": 5}]},
         scope="write",
         about=lambda call: (each.user_id for each in call.body.events),
+        together=_events,
     ),
     Endpoint(
         "GET",

@@ -22,6 +22,7 @@ from shortlist.types import Column
 
 T = TypeVar("T")
 ID_BYTES = 256
+_CLEAN = re.compile("[^\x00-\x1f\x7f\ud800-\udfff]+").fullmatch
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 VALUE = 1e12  # of an event: a rating, seconds, a price; sums of squares of it stay finite as float32
 
@@ -301,7 +302,7 @@ def parameters(given: Mapping[str, str], kind: type[T]) -> T:
 def identifier(value: str | int, where: str) -> str:
     """An id as the text that the catalog knows."""
     text = value if isinstance(value, str) else str(value)
-    if not 1 <= len(text.encode()) <= ID_BYTES or any(letter < " " or letter == "\x7f" for letter in text):
+    if not _CLEAN(text) or (len(text) * 4 > ID_BYTES and len(text.encode()) > ID_BYTES):
         raise Refusal(
             "invalid_argument",
             f"an id is text of 1 to {ID_BYTES} bytes without control characters",

@@ -1,0 +1,62 @@
+"""Requests that wait at the same moment are answered in one go: one commit, one sync of the disk for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Generic, TypeVar
+
+Asked = TypeVar("Asked")
+Said = TypeVar("Said")
+
+MOST = 1 << 20  # bytes of bodies answered together, so that no group takes long
+
+
+class Gathering(Generic[Asked, Said]):
+    """One group at a time is with a worker; whoever comes meanwhile makes up the next."""
+
+    def __init__(self, workers: Executor, answer: Callable[[Sequence[Asked]], Sequence[Said | Exception]]) -> None:
+        """`answer` has an answer or an error for each, and runs in a worker."""
+        self._workers, self._answer = workers, answer
+        self._waiting: list[tuple[Asked, int, asyncio.Future[Said]]] = []
+        self._busy: asyncio.Task[None] | None = None
+
+    async def ask(self, asked: Asked, size: int) -> Said:
+        """The answer to one request, whose body has `size` bytes."""
+        future: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, size, future))
+        if self._busy is None:
+            self._busy = asyncio.create_task(self._work())
+        return await future
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                group = self._next()
+                some = [asked for asked, _, _ in group]
+                try:
+                    answers = await loop.run_in_executor(self._workers, self._answer, some)
+                except Exception as error:
+                    answers = [error] * len(group)
+                for (_, _, future), said in zip(group, answers, strict=True):
+                    if future.cancelled():  # the client has gone; what it sent is stored all the same
+                        continue
+                    if isinstance(said, Exception):
+                        future.set_exception(said)
+                    else:
+                        future.set_result(said)
+        finally:
+            self._busy = None
+
+    def _next(self) -> list[tuple[Asked, int, asyncio.Future[Said]]]:
+        """Those who came first, as many as fit."""
+        count = total = 0
+        for _, size, _ in self._waiting:
+            total += size
+            if count and total > MOST:
+                break
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
