@@ -469,6 +469,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         ExplainRequest,
         example={"user_id": "42", "item_id": "7"},
         scope="read",
+        local=True,
         pii=True,
         about=lambda call: [call.body.user_id],
     ),
