@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shortlist import config, release
+from shortlist import cli, config, release
 from shortlist.config import Settings
 from shortlist.errors import ConfigError, ShortlistError
 from shortlist.serve import connection, http, wire
@@ -160,6 +160,39 @@ def test_nobody_else_on_the_network_without_a_key(installation: Settings) -> Non
     keys.create("shop", ["read"], NOW)
     guard(away)
     guard(installation)
+
+
+def test_the_command_line_says_so_with_exit_code_5(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTLIST__SERVE__HOST", "127.0.0.1")  # which --host changes, and this puts back
+    for arguments in (["--host", "0.0.0.0"], ["--host", "::", "--workers", "2"]):
+        with pytest.raises(SystemExit) as left:
+            cli.main(["serve", "--config", str(tmp_path), *arguments])
+        assert left.value.code == 5
+        assert "shortlist keys create" in capsys.readouterr().err
+
+
+def test_keys_are_made_shown_once_and_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> Any:
+        with pytest.raises(SystemExit) as left:
+            cli.main(["keys", *words, "--config", str(tmp_path), "--json"])
+        return json.loads(capsys.readouterr().out) if left.value.code == 0 else left.value.code
+
+    made = run("create", "--name", "shop", "--scope", "read,write,pii:read", "--expires", "30d")
+    assert made["scopes"] == ["read", "write", "pii:read"]
+    keys = Keys(tmp_path / "shortlist-data" / "keys.json")
+    found = keys.find(made["key"])
+    assert found
+    assert found.expires
+    assert timedelta(days=29) < found.expires - datetime.now(UTC) <= timedelta(days=30)
+    listed = run("list")["keys"]
+    assert [(each["name"], each["state"]) for each in listed] == [("shop", "valid")]
+    assert made["key"] not in json.dumps(listed)
+    assert found.sha256 not in json.dumps(listed)
+    assert run("revoke", "shop")["state"] == "revoked"
+    assert run("create", "--name", "a", "--scope", "root") == 5
+    assert run("revoke", "nobody") == 4
 
 
 def test_off_loopback_the_same_server_wants_keys_under_any_name(installation: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -14,12 +15,13 @@ HELP = described(
     shortlist serve
     shortlist serve --port 9000
     shortlist serve --workers 0
+    shortlist serve --host 0.0.0.0
     """,
     """
-    Answer over HTTP on loopback until Ctrl-C: lists, similar items, events, items and people, health, metrics. A
-    release that is published meanwhile is taken over without a pause. With --json the addresses are printed as one
-    object when it is ready. Told to stop (SIGTERM), it finishes what it began and ends with exit code 0. Several
-    workers share one address; one of them writes, and one that dies is started again.
+    Answer over HTTP until Ctrl-C: lists, similar items, events, items and people, health, metrics. Beyond loopback
+    only with a key (shortlist keys). A release that is published meanwhile is taken over without a pause. With --json
+    the addresses are printed as one object when it is ready. Told to stop (SIGTERM), it finishes what it began and
+    ends with exit code 0. Several workers share one address; one of them writes, and one that dies is started again.
     """,
 )
 
@@ -28,6 +30,7 @@ def serve(
     port: Annotated[
         int | None, typer.Option(metavar="N", min=0, max=65535, help="0 = any free one; default: [serve] port.")
     ] = None,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; default: [serve] host.")] = "",
     workers: Annotated[int, typer.Option(metavar="N", min=0, max=256, help="Processes; 0 = one a core.")] = 1,
     config: Config = HERE,
     json: Json = False,
@@ -45,6 +48,8 @@ def serve(
         screen.result("serve", {"url": url, "release": version or None})
         screen.say("press Ctrl-C to stop")
 
+    if host:
+        os.environ["SHORTLIST__SERVE__HOST"] = host  # for the processes of several workers too
     settings = load(config)
     count = workers or several.cores()
     if count > 1:
