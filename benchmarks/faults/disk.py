@@ -7,7 +7,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,13 @@ def small_disk(folder: Path, size: int = SIZE) -> Iterator[bool]:
             subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def full(nursery: Nursery, start: Path, folder: Path) -> dict[str, Any]:
+def full(nursery: Nursery, start: Path, folder: Path, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A disk that fills up while events come in, and is freed again (P6). Where nothing can be mounted, every commit
     fails as on a full disk instead."""
     with small_disk(folder / "small") as real:
         home = world.copy(start, folder / "small" / "home")
         filler = home / "FAULT"
-        env = {} if real else {"SHORTLIST_FAILPOINTS": "commit.before=while:ENOSPC, file.written=while:ENOSPC"}
+        failing = "" if real else "commit.before=while:ENOSPC, file.written=while:ENOSPC"
 
         def fill() -> None:
             with filler.open("wb") as file:
@@ -54,13 +54,12 @@ def full(nursery: Nursery, start: Path, folder: Path) -> dict[str, Any]:
                 except OSError:
                     pass
 
-        return {
-            "how": f"tmpfs of {SIZE >> 20} MB" if real else "errors in the place of a disk",
-            **_trouble(nursery, home, env, fill, filler.unlink, (507, "storage_full"), folder),
-        }
+        armed = {**(env or {}), "SHORTLIST_FAILPOINTS": failing}
+        found = _trouble(nursery, home, armed, fill, filler.unlink, (507, "storage_full"), folder)
+        return {"how": f"tmpfs of {SIZE >> 20} MB" if real else "errors in the place of a disk", **found}
 
 
-def read_only(nursery: Nursery, start: Path, folder: Path) -> dict[str, Any]:
+def read_only(nursery: Nursery, start: Path, folder: Path, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A file system that is read-only at the start, and one that becomes so (P7)."""
     wrong: list[str] = []
     seconds, real = 0.0, False
@@ -75,11 +74,11 @@ def read_only(nursery: Nursery, start: Path, folder: Path) -> dict[str, Any]:
             if code != 5 or "shortlist-data/store" not in str(told) or not told["hint"]:
                 wrong.append(f"a start on a read-only disk ended with {code}: {said}")
     home = world.copy(start, folder / "home")
-    env = {"SHORTLIST_FAILPOINTS": "commit.before=while:EROFS, file.written=while:EROFS"}
+    failing = "commit.before=while:EROFS, file.written=while:EROFS"
     trouble = _trouble(
         nursery,
         home,
-        env,
+        {**(env or {}), "SHORTLIST_FAILPOINTS": failing},
         (home / "FAULT").touch,
         (home / "FAULT").unlink,
         (503, "dependency_unavailable"),
@@ -157,15 +156,15 @@ def _drive(oracle: Oracle, server: Server, seconds: float) -> None:
     timer.join()
 
 
-def crowded(nursery: Nursery, start: Path, folder: Path) -> dict[str, Any]:
+def crowded(nursery: Nursery, start: Path, folder: Path, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A second process that wants to write to the same folder (P11)."""
     home, wrong = world.copy(start, folder / "home"), []
-    server = Server.start(nursery, home, log=folder / "first.log")
+    server = Server.start(nursery, home, env=env, log=folder / "first.log")
     if server is None:
         return {"wrong": ["the server did not start"]}
     try:
         for command in (("serve", "--port", "0"), ("ingest", "events.csv")):
-            code, said = nursery.run(*command, "--json", home=home, log=folder / "second.log")
+            code, said = nursery.run(*command, "--json", home=home, env=env, log=folder / "second.log", patience=10)
             if code != 8 or str(server.process.pid) not in said:
                 wrong.append(f"a second `{command[0]}` ended with {code}: {said}")
         oracle = Oracle(11)

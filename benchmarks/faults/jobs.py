@@ -62,3 +62,11 @@ def erase(folder: str) -> None:
 def prune(root: str, keep: str) -> None:
     """Remove superfluous releases."""
     release.prune(Path(root), int(keep))
+
+
+def fuzz(parser: str) -> None:
+    """Seeded cases of one parser; ends with 1 when something else than an error of ours came out."""
+    from benchmarks.faults.fuzz import quick
+
+    wrong = quick(parser, 200, seed=1)
+    sys.exit("\n".join(wrong) or 0)

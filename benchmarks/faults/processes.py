@@ -53,10 +53,14 @@ class Nursery:
         )
         return Process(self, said["pid"], log)
 
-    def run(self, *arguments: str, home: Path, **options: Any) -> tuple[int, str]:
-        """A command line to its end: exit code and what it said."""
+    def run(self, *arguments: str, home: Path, patience: float = PATIENCE, **options: Any) -> tuple[int, str]:
+        """A command line to its end: exit code and what it said. Killed, with its code -9, after `patience` seconds."""
         process = self.start(*arguments, home=home, **options)
-        return process.wait(), process.log.read_text("utf-8", "replace")
+        try:
+            code = process.wait(patience)
+        except TimeoutError:
+            code = -9
+        return code, process.said()
 
     def wait(self, pid: int, *, block: bool) -> int | None:
         code: int | None = self._ask({"wait": pid, "block": block})["code"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -92,13 +93,14 @@ def load_again(nursery: Nursery, start: Path, folder: Path, point: str, nth: int
     return wrong
 
 
-def train_again(nursery: Nursery, home: Path, point: str = "", seconds: float = 0.0) -> list[str]:
+def train_again(
+    nursery: Nursery, home: Path, point: str = "", seconds: float = 0.0, env: Mapping[str, str] | None = None
+) -> list[str]:
     """Kill `shortlist train --publish` at `point`, or after `seconds`; what is wrong afterwards."""
     root, wrong = home / "shortlist-data" / "releases", []
     before = release.current(root)
-    process = nursery.start(
-        "train", "--publish", "--json", home=home, env={"SHORTLIST_FAILPOINTS": f"{point}=exit"} if point else {}
-    )
+    armed = {**(env or {}), "SHORTLIST_FAILPOINTS": f"{point}=exit" if point else ""}
+    process = nursery.start("train", "--publish", "--json", home=home, env=armed)
     if point:
         code = process.wait()
         if code != DIED:
