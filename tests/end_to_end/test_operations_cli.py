@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from shortlist.cli import app, events, settings
+from shortlist.batch.steps import open_configured
+from shortlist.cli import app, doctor, events, settings
 from shortlist.config import load, parse
 
 
@@ -188,7 +191,6 @@ def test_following_shows_what_comes(shop: Shop, monkeypatch: pytest.MonkeyPatch)
         if "late" in (shop.folder / "clicks.csv").read_text("utf-8"):
             raise Stopped
         shop.write("clicks.csv", "user_id,item_id,time", "late,new,1700001000", ",b,1700000000")
-        from shortlist.batch.steps import open_configured
         from shortlist.data.load import load as load_source
         from shortlist.data.mapping import Mapping
 
@@ -227,3 +229,53 @@ def test_failures_have_four_parts(shop: Shop, words: list[str], code: int, said:
     assert said in done.err
     assert "error: " in done.err
     assert "do:    " in done.err
+
+
+def test_the_doctor_of_an_empty_folder_and_of_a_good_one(shop: Shop) -> None:
+    empty = shop.run("doctor")
+    assert empty.code == 4
+    assert "there is no store" in empty.out
+    loaded(shop)
+    shop.write("shortlist.toml", "[serve]", "port = 1")
+    good = shop.run("doctor", "--json")
+    assert good.code == 0
+    checks = {each["check"]: each for each in good.json["checks"]}
+    assert len(checks) >= 20
+    assert checks["port"]["level"] == checks["writer"]["level"] == "ok"
+    warned = {name for name, each in checks.items() if each["level"] == "warning"}
+    assert {"stale data", "rejected rows", "release"} <= warned <= {"stale data", "rejected rows", "release", "disk"}
+    assert all(each["remedy"] for each in checks.values() if each["level"] != "ok")
+    told = shop.run("doctor").out
+    assert "make one with: shortlist train --publish" in told
+
+
+def test_the_doctor_finds_what_was_planted(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded(shop)
+
+    def level(check: str, code: int, *lines: str) -> dict[str, Any]:
+        shop.write("shortlist.toml", *lines)
+        done = shop.run("doctor", "--json")
+        assert done.code == code
+        return next(each for each in done.json["checks"] if each["check"] == check)
+
+    kinds = ["[events.kinds.click]", "weight = 0"]
+    assert "30 click: weight 0 says nothing" in level("positives", 5, *kinds)["said"]
+    assert level("configuration", 5, "[train]", 'window = "soon"')["level"] == "error"
+    assert "shortlist keys create" in level("access", 5, "[serve]", 'host = "0.0.0.0"')["remedy"]
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert level("port", 0, "[serve]", f"port = {port}")["level"] == "warning"
+        with open_configured(load(shop.folder)):
+            assert level("port", 0, "[serve]", f"port = {port}")["level"] == "ok"
+            assert f"process {os.getpid()}" in level("writer", 0)["said"]
+    monkeypatch.setattr(doctor, "SCARCE", 1 << 60)
+    assert level("disk", 9)["level"] == "error"
+    monkeypatch.setattr(doctor, "SCARCE", 0)
+    monkeypatch.setattr(doctor, "_available", lambda: 1000)
+    assert level("memory", 0)["level"] == "warning"
+    database = shop.folder / "shortlist-data" / "store" / "shortlist.db"
+    late = database.stat().st_mtime + 3600
+    os.utime(database, (late, late))
+    assert "60 minutes before" in level("clock", 5)["said"]

@@ -14,6 +14,7 @@ from shortlist.cli import (
     backup,
     config,
     demo,
+    doctor,
     evaluate,
     events,
     ingest,
@@ -64,6 +65,7 @@ app.add_typer(keys.group, name="keys", help=keys.HELP, short_help="API keys: mak
 app.add_typer(users.group, name="users", help=users.HELP, short_help="One person's data: show, export, erase.")
 app.command("backup", help=backup.HELP, short_help="A checked copy of everything, while serving.")(backup.backup)
 app.command("restore", help=backup.RESTORE, short_help="An installation from a backup.")(backup.restore)
+app.command("doctor", help=doctor.HELP, short_help="What is wrong, and what to do.")(doctor.doctor)
 app.add_typer(events.group, name="events", help=events.HELP, short_help="What happened, what was refused.")
 app.add_typer(config.group, name="config", help=config.HELP, short_help="What is configured, and why.")
 app.command("schema", help=schema.HELP, short_help="Contracts for machines.")(schema.schema)
