@@ -16,13 +16,13 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter, time_ns
-from typing import Any
+from typing import Any, TypeAlias
 
 import hypothesis
 import requests
@@ -58,6 +58,8 @@ CHECKS = [
 KINDS = ("allowed", "forbidden", "damaged")
 STREAM = "text/event-stream"  # an answer that does not end is not read to its end
 SECONDS = 30  # for one answer
+Known: TypeAlias = Mapping[str, Sequence[str]]
+"""Ids that exist, by what has them."""
 
 
 @dataclass
@@ -86,6 +88,7 @@ def run(settings: Settings, cases: int, seed: int) -> Outcome:
     with _serving(patient) as url, requests.Session() as session:
         schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
         schema.config.generation.update(with_security_parameters=False)
+        known = {name: _some_of(session, f"{url}/v1/{name}s") for name in ("item", "user", "release", "scenario")}
         schema.config.checks.negative_data_rejection.expected_statuses = ["4xx"]
         operations = [each.ok() for each in schema.get_all_operations()]
         left = [(each, kind) for each in operations for kind in (KINDS if each.body else KINDS[:2])]
@@ -95,7 +98,7 @@ def run(settings: Settings, cases: int, seed: int) -> Outcome:
             wanted, more = cases - outcome.total, []
             for (operation, kind), weight in zip(left, weights, strict=True):
                 size = min(max(1, round(wanted * weight / sum(weights))), cases - outcome.total)
-                if size and _some(operation, kind, size, f"{seed} {turn}", url, session, outcome) == size:
+                if size and _some(operation, kind, size, f"{seed} {turn}", url, session, known, outcome) == size:
                     more.append((operation, kind))
             left, turn = more, turn + 1
     return outcome
@@ -106,10 +109,23 @@ def _weight(operation: Any) -> int:
     return 8 if operation.body else 2 if operation.path_parameters or operation.query else 1
 
 
+def _some_of(session: requests.Session, address: str) -> list[str]:
+    """Ids or names of what a list of the API holds."""
+    (entries,) = (each for each in session.get(address).json().values() if isinstance(each, list))
+    return [str(each.get("id") or each.get("name") or each.get("version")) for each in entries[:20]]
+
+
 def _some(
-    operation: Any, kind: str, size: int, seed: str, url: str, session: requests.Session, outcome: Outcome
+    operation: Any,
+    kind: str,
+    size: int,
+    seed: str,
+    url: str,
+    session: requests.Session,
+    known: Known,
+    outcome: Outcome,
 ) -> int:
-    """Up to `size` cases of one operation; how many."""
+    """Up to `size` cases of one operation; how many. Half of those that are allowed ask for what is there."""
     mode = schemathesis.GenerationMode.NEGATIVE if kind == "forbidden" else schemathesis.GenerationMode.POSITIVE
     strategy = operation.as_strategy(generation_mode=mode)
     before = outcome.total
@@ -125,6 +141,11 @@ def _some(
     )
     @hypothesis.given(strategy)
     def each(case: Any) -> None:
+        if kind != "forbidden" and chance.random() < 0.5:
+            about = next((name for name in known if f"/{name}s" in operation.path), "item")
+            if case.path_parameters and (case.method == "GET" or about != "release"):  # a gate takes seconds
+                case.path_parameters = dict.fromkeys(case.path_parameters, chance.choice(known[about]))
+            case.body = _with_known(case.body, known, chance)
         sent = case.as_transport_kwargs(base_url=url)
         if kind == "damaged":
             sent = _damaged(sent, chance)
@@ -135,6 +156,18 @@ def _some(
     with suppress(hypothesis.errors.Unsatisfiable):  # nothing is forbidden here
         each()
     return outcome.total - before
+
+
+def _with_known(body: Any, known: Known, chance: random.Random) -> Any:
+    """The body with ids of people and things that exist."""
+    if isinstance(body, dict):
+        return {
+            name: chance.choice(known[name.removesuffix("_id")])
+            if name in ("user_id", "item_id", "scenario")
+            else _with_known(each, known, chance)
+            for name, each in body.items()
+        }
+    return [_with_known(each, known, chance) for each in body] if isinstance(body, list) else body
 
 
 def _finding(case: Any, kind: str, answer: requests.Response, sent: dict[str, Any]) -> str:

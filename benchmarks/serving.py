@@ -41,10 +41,14 @@ from benchmarks.load import Answered, Job
 from benchmarks.peers.process import PeerFailed
 from benchmarks.peers.serving import PEERS, peer
 from benchmarks.rows import ROOT, Row, write
-from shortlist import release
+from benchmarks.splits import folder
+from shortlist import ops, release
 from shortlist.batch.steps import open_configured
 from shortlist.batch.train import read_window, train
 from shortlist.config import Settings, parse
+from shortlist.data.movielens import movielens_1m
+from shortlist.dataset import Dataset, Kinds
+from shortlist.models.als import Als
 from shortlist.rank.weighted import ZBlendModel
 from shortlist.stores import ROLES
 from shortlist.types import Events
@@ -249,6 +253,7 @@ def soak(url: str, file: str, requests: int) -> int:
 def beside(side: str, home: Path, people: Sequence[str], size: Size, environments: Path) -> list[Row]:
     """The same questions to another service over the same data: throughput and latency."""
     rows: list[Row] = []
+    data(home)
     with peer(side, home, environments, started) as service:
         file = bodies(home / "peer.jsonl", [service.body(id) for id in people])
         ask(Job(service.url, service.path, file, 0.0, size.step, 4))
@@ -260,6 +265,27 @@ def beside(side: str, home: Path, people: Sequence[str], size: Size, environment
         print(f"  {side:20} {metric:32} {value:10.2f}   {note}", flush=True)
         rows.append(Row("serving", side, "movielens-1m", "", metric, value, note=note))
     return rows
+
+
+def data(home: Path) -> None:
+    """What a peer serves from: ratings.csv, and the factors of our own ALS of the same ratings in factors.npz."""
+    frames = movielens_1m(folder("movielens-1m"))
+    frames.events.select("user", "item", "value", "time").write_csv(home / "ratings.csv")
+    user, item = (frames.events[name].unique(maintain_order=True).to_list() for name in ("user", "item"))
+    row = {name: dict(zip(ids, range(len(ids)), strict=True)) for name, ids in (("user", user), ("item", item))}
+    at = [np.array([row[name][id] for id in frames.events[name].to_list()], np.int32) for name in ("user", "item")]
+    kinds, size = Kinds(), len(frames.events)
+    facts = (
+        *at,
+        np.full(size, kinds.table["like"].code, np.uint8),
+        np.ones(size, np.float32),
+        frames.events["time"].to_numpy(),
+    )
+    events = Events(*facts, np.zeros(size, np.uint64), ops.event_ids(*facts))
+    learned = Dataset.of(events, n_users=len(user), n_items=len(item))
+    model = Als(factors=64).fit(learned, seed=0)
+    people = model.fold_in(learned.histories(np.arange(len(user), dtype=np.int32)))
+    np.savez(home / "factors.npz", user=people, item=model.item, user_id=np.array(user), item_id=np.array(item))
 
 
 def _parts(people: Sequence[str], size: int) -> list[Sequence[str]]:

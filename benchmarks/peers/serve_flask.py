@@ -1,8 +1,9 @@
 """A plain Flask service: a pool of the 1,000 most rated items, 20 of them drawn for each request. No part of Shortlist.
 
-python serve_flask.py RATINGS_FOLDER HOME
+python serve_flask.py FOLDER
 """
 
+import csv
 import json
 import random
 import socket
@@ -18,9 +19,9 @@ POOL, SHOWN = 1000, 20
 
 def main() -> None:
     """Serve until told to stop."""
-    ratings = next(Path(sys.argv[1]).rglob("ratings.dat"))
-    lines = ratings.read_text("latin-1").splitlines()
-    pool = [item for item, _ in Counter(line.split("::")[1] for line in lines).most_common(POOL)]
+    with (Path(sys.argv[1]) / "ratings.csv").open(encoding="utf-8") as file:
+        counts = Counter(row["item"] for row in csv.DictReader(file))
+    pool = [item for item, _ in counts.most_common(POOL)]
     app = Flask(__name__)
 
     @app.post("/recommend")

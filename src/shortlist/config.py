@@ -133,6 +133,8 @@ class Serve:
     rate: float = 0.0  # requests a second of one key; 0 = no limit
     burst: int = 100  # requests of one key at once, before the rate counts
     titles: str = "title"  # item column shown on the page
+    traces: str = ""  # URL that OpenTelemetry spans are sent to (OTLP over HTTP); empty = none
+    log_pii: bool = False  # whether logs hold the ids of people as they are
     remember: int = 1000  # answers kept in memory, to look at and to ask about; 0 = none
     remember_for: str = "15m"
 

@@ -25,6 +25,7 @@ HOME_OF = {
     "rich": {"cli"},
     "asyncmy": {"stores", "data"},
     "psycopg": {"stores", "data"},
+    "opentelemetry": {"serve"},
     "torch": {"models"},
 }
 """Libraries that only some rooms may know."""

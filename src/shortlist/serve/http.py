@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 from shortlist.config import Settings
 from shortlist.errors import ConfigError, StoreError, masked
 from shortlist.runtime import Runtime
-from shortlist.serve import wire
+from shortlist.serve import logs, wire
 from shortlist.serve.access import Access, is_loopback
 from shortlist.serve.endpoint import JSON, MERGE_PATCH, Answer, Call, Endpoint
 from shortlist.serve.gathering import Gathering
@@ -84,8 +84,12 @@ def serve(
         threadpool_limits(1),  # one core a request: BLAS threads that wait for each other are what makes a tail long
     ):
         announce(address(listening), runtime)
+        logs.configure()
         service = Service(runtime, Metrics())
-        server(application(service), service.leave).run(sockets=[listening])
+        try:
+            server(application(service), service.leave).run(sockets=[listening])
+        finally:
+            service.close()
 
 
 def guard(settings: Settings) -> None:
@@ -385,8 +389,24 @@ def _answer(service: Service, access: Access, asked: _Asked, hurry: Callable[[fl
 
 
 def _said(service: Service, endpoint: Endpoint, call: Call) -> Response:
+    start = perf_counter()
     service.runtime.follow()
-    return _response(endpoint, endpoint.run(service, call))
+    logs.REQUEST.set(call.request_id)
+    try:
+        return _response(endpoint, endpoint.run(service, call))
+    finally:
+        _trace(service, endpoint, [call], perf_counter() - start)
+
+
+def _trace(service: Service, endpoint: Endpoint, calls: Sequence[Call], seconds: float) -> None:
+    """Spans of requests that were answered together, where spans are wanted."""
+    if service.spans is None:
+        return
+    steps = service.steps()
+    for call in calls:
+        service.spans.request(
+            endpoint.method, endpoint.path, call.headers, call.request_id, call.waited + seconds, steps
+        )
 
 
 def _answers(service: Service, access: Access, some: Sequence[_Asked]) -> Sequence[Response | Exception]:
@@ -403,9 +423,12 @@ def _answers(service: Service, access: Access, some: Sequence[_Asked]) -> Sequen
     if calls:
         endpoint = some[0].endpoint
         assert endpoint.together is not None
+        start = perf_counter()
         service.runtime.follow()
+        logs.REQUEST.set(next(iter(calls.values())).request_id)
         for at, answer in zip(calls, endpoint.together(service, list(calls.values())), strict=True):
             answers[at] = _response(endpoint, answer)
+        _trace(service, endpoint, list(calls.values()), perf_counter() - start)
     return [answers[at] for at in range(len(some))]
 
 

@@ -68,7 +68,7 @@ class Metrics:
                 buckets=SECONDS,
                 registry=own,
             ),
-            80,
+            76,
         )
         self.active = Gauge("http_server_active_requests", "Requests being answered", registry=own)
         self._events = Labelled(

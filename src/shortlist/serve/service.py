@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from time import perf_counter
-from typing import Any
+from math import inf
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec import UNSET
@@ -16,14 +18,16 @@ from msgspec import UNSET
 from shortlist.data.events import request_number
 from shortlist.dataset import duration
 from shortlist.errors import ConfigError, StoreError
-from shortlist.pipeline import FilterFailed
+from shortlist.pipeline import FilterFailed, Step
 from shortlist.release import Release, overdue
-from shortlist.runtime import Runtime
+from shortlist.rungs import LEVELS
+from shortlist.runtime import Reply, Runtime
 from shortlist.serve import wire
 from shortlist.serve.cursors import Cursors
 from shortlist.serve.idempotency import Once
 from shortlist.serve.intake import Intake, kind_code
 from shortlist.serve.lists import Lists, degradations
+from shortlist.serve.logs import FACTS, Pseudonyms
 from shortlist.serve.metrics import Metrics, merged
 from shortlist.serve.privacy import Privacy
 from shortlist.serve.problems import Refusal, refusal
@@ -31,8 +35,26 @@ from shortlist.serve.remembered import Memory
 from shortlist.serve.siblings import PASSED_ON, Siblings
 from shortlist.types import HISTORY, Columns, Queries, Ragged, Rows
 
+if TYPE_CHECKING:
+    from shortlist.serve.opentelemetry import Spans
+
 LOOKED_AT = 2_000  # people among whom different ones are looked for
+log = logging.getLogger("shortlist.serve")
 SESSION: Mapping[str, Any] = {name: HISTORY[name] for name in ("item", "kind", "value", "time")}
+
+
+def _spans(url: str) -> Spans | None:
+    if not url:
+        return None
+    try:
+        from shortlist.serve import opentelemetry
+    except ImportError as error:
+        raise ConfigError(
+            f"spans cannot be sent: {error}",
+            where="serve.traces",
+            hint="pip install 'shortlist[telemetry]', or leave serve.traces empty",
+        ) from None
+    return opentelemetry.to(url)
 
 
 class ConditionRefused(ConfigError):
@@ -45,6 +67,10 @@ class Service:
     def __init__(self, runtime: Runtime, metrics: Metrics, siblings: Siblings | None = None) -> None:
         self.runtime, self.metrics, self.siblings = runtime, metrics, siblings
         self.leaving = False  # told to stop
+        self.spans = _spans(runtime.settings.serve.traces)
+        self._steps = threading.local()  # of the answers that a thread makes now
+        self._names = Pseudonyms(runtime.secret("logs"), plain=runtime.settings.serve.log_pii)
+        self._told: dict[tuple[str, int], float] = {}  # when degraded answers were logged last
         self.catalog, self.kinds = runtime.catalog, runtime.kinds
         self.intake = Intake(runtime, metrics)
         self.lists = Lists(runtime)
@@ -171,6 +197,7 @@ class Service:
         )
         if trial is None:
             self.metrics.answered(asks[0].scenario, len(asks), reply)
+        self._note(asks, request_ids, reply)
         lists = self.lists.of(asks, queries, reply)
         versions = wire.versions(reply.release, self.runtime.clock())
         took = round((perf_counter() - start) * 1000, 3)
@@ -200,6 +227,30 @@ class Service:
         if trial is None:
             self.memory.keep(asks, answers, stages, wanted, queries, reply, version)
         return answers
+
+    def steps(self) -> Sequence[Step]:
+        """The steps of the answers that this thread has made since it was asked last."""
+        steps: Sequence[Step] = getattr(self._steps, "made", ())
+        self._steps.made = ()
+        return steps
+
+    def _note(self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str], reply: Reply) -> None:
+        """For the spans, what was done; for the log, once a second, that an answer came from a lower rung."""
+        if self.spans is not None:
+            self._steps.made = (*getattr(self._steps, "made", ()), *reply.trace.steps, *reply.explained.steps)
+        at = int(reply.rung.argmax())
+        rung, now = int(reply.rung[at]), monotonic()
+        if rung and now - self._told.get((asks[at].scenario, rung), -inf) >= 1:
+            self._told[asks[at].scenario, rung] = now
+            user = asks[at].user_id
+            facts = {
+                "request_id": request_ids[at],
+                "user": None if user is None else self._names.of(str(user)),
+                "scenario": asks[at].scenario,
+                "level": LEVELS[rung],
+                "reasons": reply.trace.reasons,
+            }
+            log.info("an answer came from a lower rung", extra={FACTS: facts})
 
     def _queries(self, asks: Sequence[wire.RecommendRequest], request_ids: Sequence[str]) -> Queries:
         now = self.runtime.clock()
@@ -290,6 +341,11 @@ class Service:
             self.catalog.size("user"),
             runtime.release.version or None,
         )
+
+    def close(self) -> None:
+        """Send the spans that wait."""
+        if self.spans is not None:
+            self.spans.close()
 
     def leave(self) -> None:
         """From now on this server is not ready: it was told to stop."""

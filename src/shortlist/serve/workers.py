@@ -31,6 +31,7 @@ from shortlist import errors
 from shortlist.config import Settings, load
 from shortlist.errors import ShortlistError, StoreError
 from shortlist.runtime import Runtime
+from shortlist.serve import logs
 from shortlist.serve.http import address, application, guard, listen
 from shortlist.serve.metrics import Metrics
 from shortlist.serve.service import Service
@@ -230,9 +231,13 @@ def work(orders: Orders) -> None:
     threading.Thread(target=_outlive, args=(control,), daemon=True).start()
     with runtime, siblings.listen() as heard, threadpool_limits(1):
         service = Service(runtime, Metrics(), siblings)
+        logs.configure()
         running = server(application(service), service.leave, shared=True)
         control.sendall(msgspec.json.encode(Word(runtime.release.version)))
-        running.run(sockets=[listening, heard])
+        try:
+            running.run(sockets=[listening, heard])
+        finally:
+            service.close()
 
 
 def _outlive(control: socket.socket) -> None:
