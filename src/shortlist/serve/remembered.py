@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from weakref import ReferenceType, ref
 
 import numpy as np
+from msgspec import msgpack, structs
 
 from shortlist.pipeline import Pipeline, Step
 from shortlist.runtime import Reply
@@ -29,6 +30,7 @@ class Together:
     pipeline: ReferenceType[Pipeline]  # gone when nothing serves it any more
     catalog: int  # version of the items
     errors: Sequence[Step]  # what the answer had to do without
+    stages: bytes  # packed wire.Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,17 @@ class Remembered:
     """One answer."""
 
     ask: wire.Question
-    answer: wire.Recommendation
-    stages: Sequence[wire.Stage]
+    packed: bytes  # wire.Recommendation: thousands of objects would keep the collector busy
     places: int
     together: Together
     at: int  # which of the questions
     bytes: int
+
+    @property
+    def answer(self) -> wire.Recommendation:
+        """As it was given, with every stage."""
+        stages = msgpack.decode(self.together.stages, type=list[wire.Stage])
+        return structs.replace(msgpack.decode(self.packed, type=wire.Recommendation), trace=stages)
 
     @property
     def queries(self) -> Queries:
@@ -82,16 +89,25 @@ class Memory:
         if not self.count:
             return
         release, pipeline = reply.release, reply.release.pipelines[asks[0].scenario]
-        queries = replace(queries, notes={})  # which hold on to models
+        queries.notes.clear()  # nobody reads them any more, and they hold on to models
         together = Together(
-            queries, reply.slate, reply.effort, release.version, ref(pipeline), catalog, tuple(reply.trace.errors)
+            queries,
+            reply.slate,
+            reply.effort,
+            release.version,
+            ref(pipeline),
+            catalog,
+            tuple(reply.trace.errors),
+            msgpack.encode(stages),
         )
         size = _bytes(queries, reply.slate) // len(asks)
+        packed = [msgpack.encode(answer) for answer in answers]
         with self._lock:
-            for at, (ask, answer) in enumerate(zip(asks, answers, strict=True)):
+            for at, (ask, answer, said) in enumerate(zip(asks, answers, packed, strict=True)):
                 self._drop(answer.request_id)
-                self._kept[answer.request_id] = Remembered(ask, answer, stages, places, together, at, size)
-                self._bytes += size
+                kept = Remembered(ask, said, places, together, at, size + len(said))
+                self._kept[answer.request_id] = kept
+                self._bytes += kept.bytes
             oldest = int(queries.time.max()) - self.age
             while self._kept and (len(self._kept) > self.count or self._bytes > MOST_BYTES or self._first < oldest):
                 self._drop(next(iter(self._kept)))

@@ -248,11 +248,11 @@ def trace(service: Service, request_id: str) -> Then:
 
 def _whole(past: Remembered, columns: Mapping[str, Sequence[float | None]]) -> wire.Recommendation:
     """The answer as it was given, with all that `explain: full` tells."""
-    items = []
-    for at, item in enumerate(past.answer.items):
+    answer, items = past.answer, []
+    for at, item in enumerate(answer.items):
         said = {name: columns[name][at] for name in item.sources if name in columns}
         items.append(structs.replace(item, scores={name: value for name, value in said.items() if value is not None}))
-    return structs.replace(past.answer, items=items, trace=list(past.stages))
+    return structs.replace(answer, items=items)
 
 
 def _gone(past: Remembered) -> str:
