@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,26 +37,39 @@ def main() -> None:
         start = world.make(nursery, folder / "world")
         for part in given.only:
             print(f"{part}: seed {given.seed}", file=sys.stderr)
-            begun = time.monotonic()
-            found = run(part, nursery, start, folder / part, given)
-            found["seconds"] = round(time.monotonic() - begun, 1)
-            results[part] = {"seed": given.seed, **stamp(), **found}
-            print(json.dumps({part: found}, indent=1))
-            if given.json:
-                given.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+            begun, about = time.monotonic(), stamp()
+
+            def keep(found: dict[str, Any], part: str = part, begun: float = begun, about: Any = about) -> None:
+                seconds = round(time.monotonic() - begun, 1)
+                results[part] = {"seed": given.seed, **about, **found, "seconds": seconds}
+                if given.json:
+                    given.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+
+            keep(run(part, nursery, start, folder / part, given, keep))
+            print(json.dumps({part: results[part]}, indent=1))
     if any(results[part].get("wrong") for part in given.only):
         sys.exit(1)
 
 
-def run(part: str, nursery: Nursery, start: Path, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """One part; its figures, with what is wrong under "wrong"."""
+def run(
+    part: str,
+    nursery: Nursery,
+    start: Path,
+    folder: Path,
+    given: argparse.Namespace,
+    keep: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """One part; its figures, with what is wrong under "wrong". `keep` is told what is known of a long one so far."""
     folder.mkdir()
 
     def say(text: str) -> None:
         print(f"  {text}", file=sys.stderr, flush=True)
 
     if part == "kills":
-        return kills.loop(nursery, start, folder, given.rounds, given.seed, say=say).result()
+        lives = kills.loop(
+            nursery, start, folder, given.rounds, given.seed, say=say, keep=lambda found: keep(found.result())
+        )
+        return lives.result()
     if part == "steps":
         return steps.all_of(nursery, start, folder, given.trainings, given.seed)
     if part == "disk":

@@ -195,8 +195,8 @@ def _seen_filter_removed() -> None:
     """What a person has met is proposed again."""
     from shortlist.filters import seen
 
-    seen.Seen.narrow = lambda self, queries: queries  # type: ignore[method-assign]
-    seen.Seen.keep = lambda self, queries, found: np.ones(len(found), np.bool_)  # type: ignore[method-assign]
+    seen.SeenKinds.narrow = lambda self, queries: queries  # type: ignore[method-assign]
+    seen.SeenKinds.keep = lambda self, queries, found: np.ones(len(found), np.bool_)  # type: ignore[method-assign]
 
 
 def _finite_check_removed() -> None:

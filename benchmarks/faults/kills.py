@@ -82,8 +82,10 @@ def loop(
     *,
     env: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda text: None,
+    keep: Callable[[Found], None] = lambda found: None,
 ) -> Found:
-    """`rounds` lives of servers over copies of `start`: two of three end at a boundary, one at any moment."""
+    """`rounds` lives of servers over copies of `start`: two of three end at a boundary, one at any moment. `keep` is
+    told what was found so far whenever another installation is taken."""
     found, chance = Found(), random.Random(seed)
     for begin in range(0, rounds, YOUNG):
         home = world.copy(start, folder / f"home-{begin}")
@@ -103,6 +105,7 @@ def loop(
         found.sent.update(oracle.sent)
         found.acknowledged.update(oracle.acknowledged)
         say(f"{found.rounds} rounds, {found.acknowledged['events']:,} events acknowledged, {len(found.wrong)} wrong")
+        keep(found)
     return found
 
 
