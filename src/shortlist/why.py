@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from shortlist import ops
-from shortlist.pipeline import Pipeline, Trace
+from shortlist.pipeline import Pipeline, Step, Trace
 from shortlist.protocols import Accountable, Additive, Explainer, Filter, Reasoned, Reranker, Scorer, Source
 from shortlist.rank.fuse import ReciprocalRank
 from shortlist.rerank.chain import Chain
@@ -144,7 +144,7 @@ def explain(
     )
     slate, trace = open_.recommend(_permitting(queries, item), k, effort=effort)
     broken = {(step.stage, step.name): step.error for step in trace.errors}
-    working = _without(pipeline, {name for _, name in broken})
+    working = less_filters(pipeline, trace.errors)
     row = witness.row(item)
     asked = Candidates(np.zeros(1, np.int32), np.array([item], np.int32)) if row is None else witness.scored.take(row)
     refused = tuple(refusals(working, queries, asked, late=row is not None, condition=condition)[0])
@@ -257,10 +257,9 @@ class _Lifted:
         return kept
 
 
-def _without(pipeline: Pipeline, broken: set[str]) -> Pipeline:
-    """The pipeline less the filters that could not be applied, which it has counted and passed over."""
-    if not broken:
-        return pipeline
+def less_filters(pipeline: Pipeline, errors: Sequence[Step]) -> Pipeline:
+    """The pipeline without the filters that could not be applied, which an answer has counted and passed over."""
+    broken = {step.name for step in errors if step.stage in ("narrow", "filter", "late")}
     return replace(
         pipeline,
         filters={name: each for name, each in pipeline.filters.items() if name not in broken},

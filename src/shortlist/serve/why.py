@@ -108,25 +108,25 @@ class Lost(Said):
     name: str
 
 
-class Explanation(Struct):
+class Explanation(Struct, kw_only=True):
     """Everything that happened to one item in one answer, stage by stage."""
 
     request_id: str
     user_id: str | None
     item_id: str
-    title: str | None
+    title: str | None = None
     scenario: str
     time: datetime  # of the answer
-    text: str
-    shown: bool
-    place: int | None
+    text: str = ""
+    shown: bool = False
+    place: int | None = None
     places: int
-    lost: Lost | None
-    otherwise: str | None  # when a rule or filter took it out: what would have become of it
-    rules: list[Rule]
-    sources: list[Origin]
-    rank: Place | None
-    moves: list[Move]
+    lost: Lost | None = None
+    otherwise: str | None = None  # when a rule or filter took it out: what would have become of it
+    rules: list[Rule] = []
+    sources: list[Origin] = []
+    rank: Place | None = None
+    moves: list[Move] = []
     versions: wire.Versions
     notes: list[str]
 
@@ -171,24 +171,14 @@ def explain(service: Service, ask: ExplainRequest, request_id: str) -> Explanati
         question, (answer, pipeline, versions) = ask, _now(service, ask, request_id)
     row = int(service.catalog.rows("item", [id])[0])
     told = Explanation(
-        ask.request_id or request_id,
-        None if question.user_id is None else str(question.user_id),
-        id,
-        None,
-        question.scenario,
-        wire.moment(int(answer.queries.time[0])),
-        "",
-        False,
-        None,
-        answer.places,
-        None,
-        None,
-        [],
-        [],
-        None,
-        [],
-        versions,
-        answer.notes,
+        request_id=ask.request_id or request_id,
+        user_id=None if question.user_id is None else str(question.user_id),
+        item_id=id,
+        scenario=question.scenario,
+        time=wire.moment(int(answer.queries.time[0])),
+        places=answer.places,
+        versions=versions,
+        notes=answer.notes,
     )
     if row < 0:
         told.text = f"not shown: there is no item {id!r}"
@@ -285,12 +275,10 @@ def _slowed(effort: float) -> list[str]:
 def _as_answered(pipeline: Pipeline, errors: Sequence[Step]) -> Pipeline:
     """The pipeline without the parts that the answer had to do without."""
     broken = {(step.stage, step.name) for step in errors}
-    stages, names = {stage for stage, _ in broken}, {name for _, name in broken}
+    stages = {stage for stage, _ in broken}
     return replace(
-        pipeline,
+        why.less_filters(pipeline, errors),
         sources={name: each for name, each in pipeline.sources.items() if ("recall", name) not in broken},
-        filters={name: each for name, each in pipeline.filters.items() if name not in names},
-        late_filters={name: each for name, each in pipeline.late_filters.items() if name not in names},
         features={name: each for name, each in pipeline.features.items() if ("feature", name) not in broken},
         scorer=None if "rank" in stages else pipeline.scorer,
         reranker=None if "rerank" in stages else pipeline.reranker,
@@ -338,9 +326,10 @@ def _tell(
     if account.refused:
         would = replace(account, refused=())
         standing = f"stand at place {would.place} of {told.places}"
-        told.otherwise = "without that it would " + (
-            standing if would.place else f"still not be shown: {_at(_lost(words, would))}"
-        )
+        if not told.shown:
+            told.otherwise = "without that it would " + (
+                standing if would.place else f"still not be shown: {_at(_lost(words, would))}"
+            )
     elif not np.array_equal(
         answer.slate.item[answer.slate.columns["rung"] < STALE], account.slate.item[~account.slate.columns["fallback"]]
     ):
