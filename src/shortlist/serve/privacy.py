@@ -100,7 +100,8 @@ class Privacy:
         Raises NotFound when there is nothing about them."""
         begun = self.erasures.find(id)
         if begun is None:
-            self.inventory(id)
+            if self._person(id).row < 0:
+                self.inventory(id)
             self.catalog.erase(id, self.runtime.clock())
             begun = self.erasures.find(id)
             assert begun is not None
