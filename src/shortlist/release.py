@@ -136,6 +136,26 @@ def publish(
         sync_folder(root)
 
 
+def roll_back(root: Path, to: str = "", *, by: str = "", why: str = "") -> tuple[str, str | None]:
+    """Make what was served before (or the version `to`, if it ever was) current again; (it, the one before).
+
+    Its files are checked; that it can be served, and how good it is, was found out when it was published. So this is
+    quick, and needs no store.
+    """
+    live, version = current(root), to or previous(root)
+    if version is None:
+        raise NotFound("there is no earlier release to go back to", where=str(root), hint="see: shortlist models list")
+    known = {each.release for each in history(root) if each.action != "refuse"}
+    if known and version not in known:
+        raise ReleaseError(
+            f"{version} was never served, so nobody knows how good it is",
+            where=str(root),
+            hint=f"let it through the gate: shortlist publish {version}",
+        )
+    publish(root, version, action="rollback", by=by, why=why)
+    return version, live
+
+
 def refuse(root: Path, version: str, *, by: str = "", failed: Sequence[str]) -> None:
     """Note in the history that `version` was not published because those checks failed."""
     with _alone(root):

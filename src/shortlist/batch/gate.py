@@ -137,22 +137,6 @@ def examine(settings: Settings, stores: Stores, version: str) -> Gate:
     return Gate(version, live, tuple(checks), perf_counter() - start)
 
 
-def roll_back(
-    settings: Settings, stores: Stores, to: str = "", *, by: str = "", why: str = ""
-) -> tuple[str, str | None]:
-    """Make the previous release (or the version `to`) current again if it is whole and can be served; (it, the one
-    before). Its quality was judged when it was published."""
-    root = settings.releases_path
-    live, version = release.current(root), to or release.previous(root)
-    if version is None:
-        raise NotFound(
-            "there is no earlier release to go back to", where=str(root), hint="see them with: shortlist models list"
-        )
-    _Shelf(settings, stores).fitting(version)
-    release.publish(root, version, action="rollback", by=by, why=why)
-    return version, live
-
-
 @dataclass(frozen=True, slots=True)
 class _Shelf:
     """The releases of an installation."""

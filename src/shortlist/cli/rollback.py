@@ -13,8 +13,8 @@ HELP = described(
     shortlist rollback --to 2026-11-21T221002-ab12cd34 --why "empty lists in the app"
     """,
     """
-    Serve the release again that was served before the current one, or the one named. Its files are checked and it is
-    loaded; quality was judged when it was published. A running server takes it over within a second.
+    Serve the release again that was served before the current one, or the one named. Its files are checked; what it is
+    worth was judged when it was published. A running server takes it over within a second.
     """,
 )
 
@@ -26,14 +26,12 @@ def rollback(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    from shortlist.batch import gate, steps
+    from shortlist import release
     from shortlist.cli.publish import who
     from shortlist.config import load
 
     screen = Screen(json=json, quiet=quiet)
-    settings = load(config)
-    with steps.open_configured(settings, read_only=True) as stores:
-        version, before = gate.roll_back(settings, stores, to, by=who(), why=why)
+    version, before = release.roll_back(load(config).releases_path, to, by=who(), why=why)
     screen.text(f"serving {version} (before: {before or 'nothing'})")
     screen.result("rollback", {"release": version, "before": before})
     screen.next("shortlist models list")

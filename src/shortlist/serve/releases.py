@@ -128,10 +128,14 @@ def _publish(service: Service, call: Call) -> tuple[int, Struct]:
 
 
 def _rollback(service: Service, call: Call) -> tuple[int, Struct]:
-    to = _named(service, call.body.to) if call.body.to else ""
-    runtime = service.runtime
-    version, before = gate.roll_back(runtime.settings, runtime.stores, to, by=_who(call), why=call.body.why)
-    _serve(service, version)
+    root, to = service.runtime.settings.releases_path, _named(service, call.body.to) if call.body.to else ""
+    version, before = release.roll_back(root, to, by=_who(call), why=call.body.why)
+    try:
+        _serve(service, version)
+    except ReleaseError as error:
+        if before is not None:  # other workers, and the next start, shall not meet it
+            release.publish(root, before, action="rollback", by=_who(call), why=error.message)
+        raise
     return 200, RolledBack(version, before)
 
 

@@ -82,10 +82,10 @@ def test_force_publishes_and_is_written_down_and_rollback_goes_back(shop: Shop) 
     entry = release.history(root)[-1]
     assert (entry.action, entry.by, entry.why, entry.before) == ("force", "ann", "to see", shop.live)
     assert set(entry.failed) == set(told.failed)
-    assert gate.roll_back(shop.settings, shop.stores, by="ann") == (shop.live, version)
+    assert release.roll_back(root, by="ann") == (shop.live, version)
     assert release.current(root) == shop.live
     with pytest.raises(NotFound, match="no earlier release"):
-        gate.roll_back(shop.settings, shop.stores)
+        release.roll_back(root)
 
 
 CONSTANT = {"constant": {"use": "benchmarks.planted:Constant", "k": 100}}
