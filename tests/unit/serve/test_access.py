@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ from shortlist.serve.routes import ENDPOINTS
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 MICROS = wire.micros(NOW)
 DAY = timedelta(days=1)
-PERSONAL = re.compile(r"GET /v1/(users|people|events|requests)\b.*")
+PERSONAL = re.compile(r"(GET /v1/(users|people|events|requests)\b|POST /v1/explain|POST .*:preview).*")
 """Endpoints that tell what people did or who they are."""
 NAMES = [f"{each.method} {each.path}" for each in ENDPOINTS]
 
@@ -91,42 +92,29 @@ def test_only_pages_and_health_are_public_and_reading_changes_nothing(endpoint: 
         assert endpoint.scope in ("write", "admin")
 
 
-OWN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "POST /v1/recommend": ({"user_id": "u1"}, {"user_id": "u2"}),
-    "POST /v1/recommend:batch": ({"requests": [{"user_id": "u1"}, {}]}, {"requests": [{}, {"user_id": "u2"}]}),
-    "POST /v1/events": (
-        {"events": [{"user_id": "u1", "item_id": "i"}]},
-        {"events": [{"user_id": "u1", "item_id": "i"}, {"user_id": "u2", "item_id": "i"}]},
-    ),
-}
-"""Bodies about the owner of a key, and about somebody else."""
-
-
 @pytest.mark.parametrize("endpoint", [each for each in ENDPOINTS if each.about], ids=lambda e: f"{e.method} {e.path}")
 def test_a_key_of_one_person_sees_nobody_else(endpoint: Endpoint, access: Access, secrets: dict[str, str]) -> None:
     assert endpoint.about
-    key = access.keys.find(secrets["own"])
-    name = f"{endpoint.method} {endpoint.path}"
-    own, other = OWN.get(name, ({}, {}))
-    query = endpoint.query
-    for who, body, allowed in (("u1", own, True), ("u2", other, False)):
-        asked: Any = {"user_id": who} if "user_id" in query.__struct_fields__ else {}
-        call = Call("r", who, wire.parameters(asked, query), _struct(body, endpoint))
-        if allowed or not any(each not in (None, "", "u1") for each in endpoint.about(call)):
-            access.permit(key, endpoint, call)
-            assert allowed or "user" not in endpoint.path, f"{name} does not tell whom it is about"
+    own, people = access.keys.find(secrets["own"]), access.keys.find(secrets["people"])
+    for who in ("u1", "u2"):
+        given = {"user_id": who} if "user_id" in endpoint.query.__struct_fields__ else {}
+        body = None if endpoint.body is None else msgspec.convert(_of(endpoint.example, who), endpoint.body)
+        call = Call("r", who, wire.parameters(given, endpoint.query), body)
+        for anyone in (None, people):
+            access.permit(anyone, endpoint, call)
+        if who == "u1" or not (given or "/users/" in endpoint.path or _of(endpoint.example, who) != endpoint.example):
+            access.permit(own, endpoint, call)
         else:
             with pytest.raises(Refusal) as caught:
-                access.permit(key, endpoint, call)
+                access.permit(own, endpoint, call)
             assert (caught.value.code, caught.value.detail) == ("not_found", "there is no user 'u2'")
-        access.permit(None, endpoint, call)
-        access.permit(access.keys.find(secrets["people"]), endpoint, call)
 
 
-def _struct(body: dict[str, Any], endpoint: Endpoint) -> Any:
-    import msgspec
-
-    return None if endpoint.body is None else msgspec.convert(body or endpoint.example, endpoint.body)
+def _of(tree: Any, who: str) -> Any:
+    """An example about `who`."""
+    if isinstance(tree, dict):
+        return {name: who if name == "user_id" else _of(each, who) for name, each in tree.items()}
+    return [_of(each, who) for each in tree] if isinstance(tree, list) else tree
 
 
 def test_without_a_key_everything_is_open_on_loopback_only(tmp_path: Path) -> None:

@@ -10,9 +10,24 @@ function made(tag, text, name) {
   return element;
 }
 
+let key = sessionStorage.getItem("key") || ""; // of the API, where the server wants one; forgotten with the tab
+
+async function send(path, options = {}) {
+  const used = key;
+  const headers = { ...options.headers, ...(used && { Authorization: `Bearer ${used}` }) };
+  const response = await fetch(path, { ...options, headers });
+  if (response.status !== 401) return response;
+  if (used === key) {
+    const given = window.prompt("This server wants an API key (with pii:read to see people):");
+    if (!given) return response;
+    sessionStorage.setItem("key", (key = given.trim()));
+  }
+  return send(path, options);
+}
+
 async function ask(path, body) {
   const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const response = await fetch(path, options);
+  const response = await send(path, options);
   const answer = await response.json();
   if (!response.ok) throw new Error(`${answer.detail} (${answer.hint})`);
   return answer;
@@ -26,7 +41,7 @@ let shown = [];
 
 async function history(id) {
   if (!id) return [];
-  const response = await fetch(path(id, "/history?limit=30"));
+  const response = await send(path(id, "/history?limit=30"));
   return response.ok ? (await response.json()).events : []; // a person whom nobody knows has no history
 }
 
