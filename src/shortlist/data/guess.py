@@ -60,6 +60,7 @@ class Guess:
     whole: bool  # True when these were all
     warnings: tuple[str, ...]
     form: str = ""  # encoding and separator in words
+    least: float | None = None  # the values are stars: a smaller one is no liking
     ids: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))  # item ids seen, to compare sources with
 
 
@@ -130,7 +131,8 @@ class _Guesser:
         form = self.opened.form
         words = f"{form.encoding}, separated by {form.separator!r}" if form else ""
         ids = self.frame[mapping.item].cast(pl.String) if entity != "users" else pl.Series(dtype=pl.String)
-        return Guess(mapping, columns, len(self.frame), self.whole, tuple(self.warnings), words, ids)
+        least = self._least(mapping.value) if mapping.value and not mapping.kind_column else None
+        return Guess(mapping, columns, len(self.frame), self.whole, tuple(self.warnings), words, least, ids)
 
     def _column(self, name: str, mapping: Mapping) -> Column:
         fact = mapping.columns.get(mapping.rename.get(name, name))
@@ -297,6 +299,19 @@ class _Guesser:
                 self.roles["value"] = (name, 0.6)
                 return name
         return ""
+
+    def _least(self, column: str) -> float | None:
+        """Three of five stars, or six of ten: what counts as liked. None when the values are no stars."""
+        values = number(self.frame[column]).drop_nulls()
+        values = values.filter(values != -1)  # see _rules
+        most = max(values.to_list(), default=0.0)
+        halves = bool((values * 2 == (values * 2).round()).all())  # stars come whole or half
+        if most not in (5, 10) or min(values.to_list()) < 0 or not halves:
+            return None
+        self.warnings.append(
+            f"values up to {most:g} look like stars: below {0.6 * most:g} they count as seen, not liked"
+        )
+        return 0.6 * most
 
     def _rules(self, column: str) -> tuple[Rule, ...]:
         values = number(self.frame[column])

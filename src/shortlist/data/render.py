@@ -47,6 +47,13 @@ def render_toml(guesses: Sequence[Guess], home: Path | None = None) -> str:
     taken: set[str] = set()
     for guess in sorted(guesses, key=lambda each: ORDER[each.mapping.entity]):
         lines += ["", *_table(_name(guess.mapping.source, taken), guess, home)]
+    stars = {guess.least for guess in guesses if guess.least is not None}
+    if len(stars) == 1:
+        lines += [
+            "",
+            "[events.kinds.rate]",
+            f"least = {stars.pop():g}  # the values look like stars: fewer count as seen, not as liked",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -20,7 +20,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
@@ -62,6 +62,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_OWN = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in HEADERS.items()}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::[0-9]+)?")
 
@@ -171,7 +172,7 @@ def application(service: Service, *, poll: float = 1.0, ids: Callable[[], str] =
 
     door = _Door(service, access, workers)
     paths: dict[str, dict[str, Endpoint]] = {}
-    for endpoint in ENDPOINTS:
+    for endpoint in sorted(ENDPOINTS, key=lambda each: "{" in each.path):  # plain paths first: they match at once
         paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
     app = Starlette(
         routes=[Route(path, door.handler(methods), methods=[*methods]) for path, methods in paths.items()],
@@ -208,11 +209,8 @@ class Frame:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = MutableHeaders(raw=message["headers"])
-                own["X-Request-ID"] = request_id
-                for name, value in HEADERS.items():
-                    own[name] = value
-                message["headers"] = own.raw
+                own = [each for each in message["headers"] if each[0] not in _OWN]
+                message["headers"] = [*own, (b"x-request-id", request_id.encode("latin-1")), *_OWN.items()]
             async with asyncio.timeout(SEND_SECONDS):
                 await send(message)
 

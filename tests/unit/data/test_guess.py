@@ -151,3 +151,23 @@ def test_anything_can_be_written_as_toml(shop: Shop) -> None:
     assert list(parsed) == ["it_s__odd___1", "it_s__odd___1_2"]
     assert all(replace(each, source="") == replace(found.mapping, source="") for each in parsed.values())
     assert next(iter(parsed.values())).source == 'it\'s "odd" [1].csv'
+
+
+@pytest.mark.parametrize(
+    ("values", "least"),
+    [
+        (["1", "5", "3"], 3.0),
+        (["0.5", "5", "4.5"], 3.0),
+        (["-1", "10", "7", "-1"], 6.0),
+        (["1", "4"], None),  # nobody gave five: the scale is not known
+        (["0.1", "5"], None),
+        (["1", "100"], None),
+    ],
+)
+def test_few_stars_are_no_liking(shop: Shop, values: list[str], least: float | None) -> None:
+    rows = "".join(f"u{n},i{n},{value},{SPRING + n}\n" for n, value in enumerate(values))
+    found = one(shop, f"user_id,item_id,rating,time\n{rows}")
+    assert found.least == least
+    kinds = config.parse(tomllib.loads(render_toml([found]))).kinds.table
+    assert kinds["rate"].least == (-float("inf") if least is None else least)
+    assert any("look like stars" in warning for warning in found.warnings) == (least is not None)
