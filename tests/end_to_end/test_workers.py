@@ -161,3 +161,12 @@ def test_what_keeps_the_writer_from_starting_is_told(installation: Settings) -> 
         )
     assert second.returncode == 8
     assert "is being written by process" in second.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.fault("P14")
+def test_many_starts_of_many_workers(installation: Settings) -> None:
+    """Spawned, not forked: no start hangs on a lock that a thread of somebody else held."""
+    for _ in range(50):
+        with started(installation.home, 4) as (_, url):
+            assert ask(url, "/v1/recommend", {"user_id": "u3"}).status_code == 200
