@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
 from shortlist.config import Settings
 from shortlist.errors import ReleaseError
@@ -26,11 +27,13 @@ from shortlist.pipeline import FilterFailed
 from shortlist.runtime import Runtime
 from shortlist.serve.http import address, application, listen, server
 from shortlist.serve.metrics import Metrics
+from shortlist.serve.openapi import document
 from shortlist.serve.problems import CODES, Refusal
 from shortlist.serve.routes import ENDPOINTS
 from shortlist.serve.service import Service
 from shortlist.stores.database import failure
 
+CONTRACT: dict[str, Any] = json.loads(json.dumps(document(ENDPOINTS)))
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "http.md"
 NOW = 1_767_355_200_000_000  # 2026-01-02T12:00:00Z
 EXAMPLE = re.compile(r"```http\n(?P<asked>.*?)```\n(?:\n```json\n(?P<told>.*?)```\n)?", re.DOTALL)
@@ -81,6 +84,21 @@ def send(client: httpx.Client, asked: str) -> httpx.Response:
     return client.request(method, path, headers=headers, content=body.strip() or None)
 
 
+def fits_the_contract(asked: str, answer: httpx.Response) -> None:
+    """The answer is one that /openapi.json promises for this request."""
+    method, path = asked.split(maxsplit=2)[:2]
+    path = path.partition("?")[0]
+    for template, methods in CONTRACT["paths"].items():
+        if method.lower() in methods and re.fullmatch(re.sub(r"{\w+}", "[^/]+?", template), path):
+            responses = methods[method.lower()]["responses"]
+            promised = responses["default"] if answer.is_error else responses[str(answer.status_code)]
+            if answer.content:
+                (media,) = promised["content"].values()
+                Draft202012Validator({**media["schema"], "components": CONTRACT["components"]}).validate(answer.json())
+            return
+    assert answer.status_code in (404, 405), asked
+
+
 def settled(value: Any, key: str = "") -> Any:
     """`value` as it is in every run."""
     if key in SAME and value is not None:
@@ -127,6 +145,7 @@ def test_the_answers_on_the_page_are_those_of_the_server(installation: Settings)
             ):  # what it began takes a while
                 answer = send(client, match["asked"])
             assert answer.is_success, (match["asked"], answer.text)
+            fits_the_contract(match["asked"], answer)
             assert (match["told"] is None) == (answer.status_code == 204), match["asked"]
             return match[0] if match["told"] is None else match[0].replace(match["told"], told(answer))
 
@@ -135,6 +154,7 @@ def test_the_answers_on_the_page_are_those_of_the_server(installation: Settings)
                 answer = send(client, match["asked"])
             assert answer.json()["code"] == match["code"], (match["asked"], answer.text)
             assert answer.status_code == CODES[match["code"]].status
+            fits_the_contract(match["asked"], answer)
             return match[0].replace(match["told"], told(answer))
 
         written = EXAMPLE.sub(example, body) + ERRORS + PROBLEM.sub(refused, errors)

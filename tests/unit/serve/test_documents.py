@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
 
 from shortlist.serve.openapi import document
 from shortlist.serve.problems import CODES
@@ -25,6 +27,20 @@ def test_openapi_has_every_endpoint() -> None:
     told = {(method.upper(), path) for path, methods in CONTRACT["paths"].items() for method in methods}
     assert told == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
     assert CONTRACT["openapi"] == "3.1.0"
+
+
+def test_openapi_is_valid_and_says_what_everything_is() -> None:
+    validate(CONTRACT)
+    for path, methods in CONTRACT["paths"].items():
+        for method, operation in methods.items():
+            assert operation["summary"], (method, path)
+            for parameter in operation["parameters"]:
+                assert parameter["schema"], (method, path, parameter["name"])
+            body = operation.get("requestBody")
+            if body:
+                media = body["content"]["application/json"]
+                whole = {**media["schema"], "components": CONTRACT["components"]}
+                Draft202012Validator(whole).validate(media["example"])
 
 
 def references(tree: Any) -> Iterator[str]:
