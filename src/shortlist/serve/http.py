@@ -48,6 +48,7 @@ log = logging.getLogger("shortlist.serve")
 
 WORKERS = 4  # requests worked on at once; arrays are computed outside the interpreter's lock
 WAITING = 256  # requests that have arrived and wait for an answer before new ones are turned away
+RETRY = 5.0  # seconds until work beside the answers that failed is tried again
 BODY_SECONDS = 30  # until a body must have arrived
 SEND_SECONDS = 30  # until the client must have taken a part of an answer
 GRACE = 0.05  # seconds past its deadline that a request which a worker has begun gets for its fallback
@@ -152,12 +153,14 @@ def application(service: Service, *, poll: float = 1.0, ids: Callable[[], str] =
     async def keep_house() -> None:
         loop = asyncio.get_running_loop()
         while True:
+            pause = poll
             try:
                 if not service.runtime.read_only:
                     await loop.run_in_executor(keeper, service.privacy.work)
             except Exception as error:
+                pause = max(poll, RETRY)
                 log.error("erasing what was asked for, or is too old, is tried again: %s", error)
-            await asyncio.sleep(poll)
+            await asyncio.sleep(pause)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -121,7 +121,7 @@ class Privacy:
         if self.runtime.read_only:
             return
         with self._working:
-            if pending := self.erasures.pending():
+            if isinstance(self.catalog, EmbeddedCatalog) and (pending := self.erasures.pending()):
                 self._finish(pending)
             now = self.runtime.clock()
             if now - self._retained >= EVERY:
