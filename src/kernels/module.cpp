@@ -76,10 +76,24 @@ Numpy<float> sum_of_rows(const Array<int64_t> &query_ptr, const Array<int32_t> &
     auto out = std::make_unique<std::vector<float>>(static_cast<size_t>(rows * width));
     {
         nb::gil_scoped_release release;
-        const RowsJob job{query, matrix.data(), height, width, out->data()};
+        const RowsJob job{query, matrix.data(), height, width, out->data(), {}, nullptr};
         in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->sum_of_rows(job, begin, end); });
     }
     return numpy(std::move(out), {static_cast<size_t>(rows), static_cast<size_t>(width)});
+}
+
+Numpy<int64_t> strongest_of_rows(const Array<int64_t> &query_ptr, const Array<int32_t> &query_row, const Array<float> &query_weight,
+                                 const Matrix<float> &matrix, const Array<int64_t> &wanted_ptr, const Array<int32_t> &wanted, int threads) {
+    const auto rows = static_cast<int64_t>(query_ptr.shape(0)) - 1;
+    const auto height = static_cast<int64_t>(matrix.shape(0)), width = static_cast<int64_t>(matrix.shape(1));
+    const Csr query = csr(query_ptr, query_row, query_weight, -1);
+    auto out = std::make_unique<std::vector<int64_t>>(wanted.shape(0));
+    const RowsJob job{query, matrix.data(), height, width, nullptr, listed(wanted_ptr, wanted, rows, "wanted"), out->data()};
+    {
+        nb::gil_scoped_release release;
+        in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->strongest_of_rows(job, begin, end); });
+    }
+    return numpy(std::move(out), {wanted.shape(0)});
 }
 
 constexpr int64_t DIRECT = 16;  // fewer queries than this do not pay for packing the items
@@ -397,6 +411,8 @@ NB_MODULE(_kernels, m) {
     nb::set_leak_warnings(false);  // a log that is open when the interpreter ends keeps its set of ids
     m.def("top_of_matrix", &top_of_matrix, "scores"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a, "threads"_a = 0);
     m.def("sum_of_rows", &sum_of_rows, "query_ptr"_a, "query_row"_a, "query_weight"_a, "matrix"_a, "threads"_a = 0);
+    m.def("strongest_of_rows", &strongest_of_rows, "query_ptr"_a, "query_row"_a, "query_weight"_a, "matrix"_a, "wanted_ptr"_a,
+          "wanted"_a, "threads"_a = 0);
     m.def("top_of_product", &top_of_product, "users"_a, "items"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a,
           "threads"_a = 0);
     m.def("products", &products, "users"_a, "items"_a, "query"_a, "item"_a);

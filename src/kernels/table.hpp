@@ -39,6 +39,8 @@ struct RowsJob {  // sum over a query's rows r of weight * matrix[r], a dense ma
     const float *matrix;  // (height, width)
     int64_t height, width;
     float *out;  // (B, width), zeroed
+    Lists wanted;
+    int64_t *strongest;  // as in PartsJob
 };
 
 struct PackedItems {  // allowed items by falling norm, in panels of `lanes * 2` columns: [panel][dimension][column]
@@ -122,6 +124,7 @@ struct Table {
     int32_t block;  // users that top_of_product works on together
     void (*top_of_matrix)(const MatrixJob &, int64_t begin, int64_t end);
     void (*sum_of_rows)(const RowsJob &, int64_t begin, int64_t end);
+    void (*strongest_of_rows)(const RowsJob &, int64_t begin, int64_t end);
     void (*pack)(const float *item, int64_t dim, const int32_t *row, int64_t columns, float *panel);
     void (*top_of_product)(const ProductJob &, int64_t begin, int64_t end);  // packed: for many queries
     void (*top_of_product_direct)(const ProductJob &, int64_t begin, int64_t end);  // for few

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <vector>
 
 #include "simd.hpp"
 #include "table.hpp"
@@ -324,28 +325,58 @@ void sums_of_spread(const PartsJob &job, int64_t begin, int64_t end) {
 }
 
 void strongest_of_spread(const PartsJob &job, int64_t begin, int64_t end) {
-    Buffer<int64_t> entry(job.width);  // 1 + the entry of the query that says most for a column, 0 = none yet
-    Buffer<float> most(job.width);
+    Buffer<int32_t> place(job.width);  // 1 + where a column stands among those wanted, 0 = nowhere
+    std::vector<Local> most;  // of each wanted column: the largest part, and 1 + its entry of the query
     for (int64_t query = begin; query < end; ++query) {
-        for (int64_t from = job.query.ptr[query]; from < job.query.ptr[query + 1]; ++from) {
+        const int64_t first = job.wanted.ptr[query], stop = job.wanted.ptr[query + 1];
+        const int64_t start = job.query.ptr[query];
+        most.assign(static_cast<size_t>(stop - first), Local{});
+        for (int64_t at = first; at < stop; ++at)
+            if (job.wanted.item[at] >= 0 && job.wanted.item[at] < job.width) place[job.wanted.item[at]] = static_cast<int32_t>(at - first) + 1;
+        for (int64_t from = start; from < job.query.ptr[query + 1]; ++from) {
             const int32_t row = job.query.index[from];
             if (row < 0 || row >= job.height) continue;
             for (int64_t at = job.matrix.ptr[row]; at < job.matrix.ptr[row + 1]; ++at) {
+                const int32_t to = place[job.matrix.index[at]];
+                if (!to) continue;
                 const float part = job.query.value[from] * job.matrix.value[at];
-                const int32_t column = job.matrix.index[at];
-                if (part > 0 && part >= most[column]) {
-                    most[column] = part;
-                    entry[column] = from + 1;
+                Local &best = most[static_cast<size_t>(to) - 1];
+                if (part > 0 && part >= best.score) {
+                    best.score = part;
+                    best.item = static_cast<int32_t>(from - start) + 1;
                 }
             }
         }
+        for (int64_t at = first; at < stop; ++at) {
+            const int32_t column = job.wanted.item[at];
+            const int32_t to = column >= 0 && column < job.width ? place[column] : 0;
+            const int32_t entry = to ? most[static_cast<size_t>(to) - 1].item : 0;
+            job.strongest[at] = entry ? start + entry - 1 : -1;
+        }
+        for (int64_t at = first; at < stop; ++at)
+            if (job.wanted.item[at] >= 0 && job.wanted.item[at] < job.width) place[job.wanted.item[at]] = 0;
+    }
+}
+
+// The same of a dense matrix.
+void strongest_of_rows(const RowsJob &job, int64_t begin, int64_t end) {
+    for (int64_t query = begin; query < end; ++query)
         for (int64_t at = job.wanted.ptr[query]; at < job.wanted.ptr[query + 1]; ++at) {
             const int32_t column = job.wanted.item[at];
-            job.strongest[at] = column >= 0 && column < job.width ? entry[column] - 1 : -1;
+            float most = 0;
+            int64_t entry = -1;
+            if (column >= 0 && column < job.width)
+                for (int64_t from = job.query.ptr[query]; from < job.query.ptr[query + 1]; ++from) {
+                    const int32_t row = job.query.index[from];
+                    if (row < 0 || row >= job.height) continue;
+                    const float part = job.query.value[from] * job.matrix[row * job.width + column];
+                    if (part > 0 && part >= most) {
+                        most = part;
+                        entry = from;
+                    }
+                }
+            job.strongest[at] = entry;
         }
-        std::memset(entry, 0, static_cast<size_t>(job.width) * sizeof(int64_t));
-        std::memset(most, 0, static_cast<size_t>(job.width) * sizeof(float));
-    }
 }
 
 // `row` (count) lists the rows of one thread. Rows with little to add remember what they touched; the others are scanned.

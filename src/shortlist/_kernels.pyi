@@ -168,6 +168,17 @@ def use(name: str) -> str:
 def sum_of_rows(query_ptr: Pointers, query_row: Ints, query_weight: Floats, matrix: Floats, threads: int = 0) -> Floats:
     """(B, I) the sum over a query's rows of weight * matrix[row], `matrix` (H, I); rows outside it are passed over."""
 
+def strongest_of_rows(
+    query_ptr: Pointers,
+    query_row: Ints,
+    query_weight: Floats,
+    matrix: Floats,
+    wanted_ptr: Pointers,
+    wanted: Ints,
+    threads: int = 0,
+) -> Pointers:
+    """(N,) the entry of the query with the largest weight * matrix[row, wanted] above 0, the last of equals; or -1."""
+
 def liked(ptr: Pointers, item: Ints, weight: Floats, half_life: float, width: int) -> tuple[Pointers, Ints, Floats]:
     """(ptr, item, weight) of what speaks for an item below `width`, see ops.liked."""
 

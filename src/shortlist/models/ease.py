@@ -73,10 +73,10 @@ class EaseModel:
         return out
 
     def because(self, queries: Queries, found: Candidates) -> Rows:
-        liked = self._liked(queries).take(found.query)
-        column = ops.gather(self.place, found.item, -1)[liked.owner]
-        said = np.where(column >= 0, liked["weight"] * self.weight[liked["item"], column], np.float32(0))
-        return ops.gather(self.item, ops.strongest(liked, said), -1)
+        liked, column = self._liked(queries), ops.gather(self.place, found.item, -1)
+        wanted = ops.pointers(found.query, len(queries))
+        entry = _kernels.strongest_of_rows(liked.ptr, liked["item"], liked["weight"], self.weight, wanted, column)
+        return ops.gather(self.item, ops.gather(liked["item"], entry, -1), -1)
 
     def _predict(self, queries: Queries) -> tuple[Rows, Scores]:
         """The queries (A,) that like something known, and what the model says of every item (A, S)."""

@@ -67,6 +67,16 @@ def test_sum_of_rows_adds_up_rows(seed: int, height: int, width: int) -> None:
             expected[b] += weight[at] * matrix[row]
     found = _kernels.sum_of_rows(query.ptr, query["item"], weight, matrix)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+    wanted = some_lists(chance, 3, width)
+    entry = _kernels.strongest_of_rows(query.ptr, query["item"], weight, matrix, wanted.ptr, wanted["item"])
+    for at, (b, column) in enumerate(zip(wanted.owner, wanted["item"], strict=True)):
+        parts = {
+            e: weight[e] * matrix[row, column]
+            for e, row in enumerate(query["item"])
+            if query.owner[e] == b and 0 <= row < height and 0 <= column < width
+        }
+        best = max(parts.values(), default=0)
+        assert entry[at] == (max(e for e, part in parts.items() if part == best) if best > 0 else -1)
     alone = [
         _kernels.sum_of_rows(np.int64([0, len(part["item"])]), part["item"], weight[query.owner == b], matrix)
         for b, part in ((b, query.take(np.array([b]))) for b in range(3))

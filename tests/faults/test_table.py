@@ -1,0 +1,47 @@
+"""The table of faults is the one that was measured, and every row is measured by tests that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import fault_table
+
+TESTS = Path(__file__).parents[1]
+
+
+def test_the_page_is_that_of_the_last_run() -> None:
+    wanted = fault_table.page(fault_table.read(fault_table.OUTCOMES), fault_table.read(fault_table.FIGURES))
+    assert fault_table.PAGE.read_text("utf-8") == wanted, "write it anew with: python -m benchmarks.fault_table"
+
+
+@pytest.mark.parametrize("row", fault_table.ROWS)
+def test_the_tests_of_a_row_exist(row: str) -> None:
+    for each in fault_table.ROWS[row]["tests"]:
+        file, _, pattern = each.partition("::")
+        names = re.findall(r"^def (test_\w+)", (TESTS.parent / file).read_text("utf-8"), re.M)
+        assert any(re.fullmatch(pattern.replace("*", ".*"), name) for name in names), each
+
+
+def test_every_mark_is_a_row() -> None:
+    marks = {
+        mark
+        for file in TESTS.rglob("test_*.py")
+        for mark in re.findall(r'^@pytest\.mark\.fault\("(\w+)"\)', file.read_text("utf-8"), re.M)
+    }
+    assert marks - set(fault_table.ROWS) <= {"M6", "P9"}, "rows of later issues are marked already"
+
+
+def test_a_row_that_failed_or_was_not_measured_is_red() -> None:
+    counts = {"P1": {"passed": 2, "failed": 1, "skipped": 0}, "I2": {"passed": 1, "failed": 0, "skipped": 0}}
+    page = fault_table.page({"date": "2026-01-01", "commit": "abc", "outcomes": counts}, {})
+    assert "| P1 | **red** |" in page
+    assert "| I2 | green |" in page
+    assert re.search(r"\| M12 \| \*\*red\*\* \|.*\| not measured \|", page)
+    figures = {"kills": {"acknowledged": {"events": 3}, "kills": 1, "lost": 1, "twice": 0, "wrong": ["lost"]}}
+    about = {"date": "d", "commit": "c", "seed": 1, "seconds": 1, "slowest_start_s": 1}
+    counts["P1"]["failed"] = 0
+    page = fault_table.page({"date": "d", "commit": "c", "outcomes": counts}, {"kills": {**figures["kills"], **about}})
+    assert "| P1 | **red** |" in page
