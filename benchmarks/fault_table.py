@@ -76,9 +76,9 @@ def page(outcomes: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     for row, about in ROWS.items():
         counts = outcomes["outcomes"].get(row, {"passed": 0, "failed": 0, "skipped": 0})
         told, good = figure(row, figures)
-        tests = ", ".join(f"{count} {how}" for how, count in counts.items() if count) or "not measured"
+        ended = ", ".join(f"{count} {how}" for how, count in counts.items() if count)
+        measured = "; ".join(filter(None, (ended and f"tests: {ended}", told))) or "not measured"
         state = "green" if good and counts["passed"] and not counts["failed"] else "**red**"
-        measured = f"{tests} tests; {told}" if told else f"{tests} tests" if counts["passed"] else tests
         stands = (row, state, about["fault"], about["goal"], measured, outcomes["date"], outcomes["commit"])
         lines.append(f"| {' | '.join(stands)} |")
     red = sum("**red**" in line for line in lines)

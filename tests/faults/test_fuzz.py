@@ -22,3 +22,11 @@ def test_the_fuzzer_sees_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(fuzz, "PARSERS", {"condition": brittle})
     assert any("planted" in each for each in fuzz.quick("condition", 300, seed=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parser", fuzz.PARSERS)
+def test_ten_minutes_guided_by_coverage(parser: str) -> None:
+    found = fuzz.guided(parser, 600, seed=1)
+    assert not found["wrong"]
+    assert found["peak_mb"] < fuzz.MEMORY

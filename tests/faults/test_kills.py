@@ -36,3 +36,15 @@ def test_a_command_that_died_at_a_boundary_can_be_run_again(
 @pytest.mark.fault("P4")
 def test_training_that_is_killed_at_any_moment_changes_nothing(nursery: Nursery, start: Path, tmp_path: Path) -> None:
     assert steps.train_randomly(nursery, world.copy(start, tmp_path / "home"), 2, seed=1) == []
+
+
+@pytest.mark.slow
+def test_500_lives(nursery: Nursery, start: Path, tmp_path: Path) -> None:
+    found = kills.loop(nursery, start, tmp_path, 500, seed=2)
+    assert not found.wrong, found.wrong
+    assert found.kills >= 490
+
+
+@pytest.mark.slow
+def test_50_trainings(nursery: Nursery, start: Path, tmp_path: Path) -> None:
+    assert steps.train_randomly(nursery, world.copy(start, tmp_path / "home"), 50, seed=2) == []

@@ -31,7 +31,7 @@ def test_every_mark_is_a_row() -> None:
         for file in TESTS.rglob("test_*.py")
         for mark in re.findall(r'^@pytest\.mark\.fault\("(\w+)"\)', file.read_text("utf-8"), re.M)
     }
-    assert marks - set(fault_table.ROWS) <= {"M6", "P9"}, "rows of later issues are marked already"
+    assert marks - set(fault_table.ROWS) <= {"M6", "P9", "P14"}, "rows of later issues are marked already"
 
 
 def test_a_row_that_failed_or_was_not_measured_is_red() -> None:
