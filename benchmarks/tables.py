@@ -89,11 +89,22 @@ def whynot(rows: Iterable[Found]) -> str:
     return table(("draw", "what", "how many", "reasons that were named"), lines)
 
 
+def serving(rows: Iterable[Found]) -> str:
+    """Latency and throughput over HTTP, ours and of other services."""
+    lines = [
+        (row["set"], row["side"].removeprefix("peer:"), row["metric"], f"{row['value']:,.1f}", row["note"])
+        for row in rows
+        if row["benchmark"] == "serving"
+    ]
+    return table(("set", "service", "figure", "value", "how"), lines)
+
+
 TABLES: Mapping[str, Callable[[Iterable[Found]], str]] = {
     "quality": quality,
     "kernels": kernels,
     "starts": starts,
     "whynot": whynot,
+    "serving": serving,
 }
 
 
