@@ -37,6 +37,7 @@ from shortlist.types import Events, Queries, Ragged, Rows
 QUESTIONS = 1_000  # of the held-out window
 PEOPLE = 250  # asked as they are today
 TIMED, ROUNDS = 25, 4  # questions one at a time, each so often
+TRIES = 3  # a release that is too slow is timed again: the machine may have been busy with something else
 LATENCY = 1.2  # times the live release's
 SLACK = 0.0005  # seconds that do not matter
 COVERAGE = 0.8  # of the live release's
@@ -206,10 +207,13 @@ def _today(data: Dataset, candidate: Release, serving: Release | None, name: str
     shared = _overlap(before, after)
     hint = "nearly every list is another: compare a few with shortlist recommend"
     yield _row("overlap@10", None, shared, f">= {OVERLAP}", shared >= OVERLAP, hint)
-    with threadpool_limits(1):  # as a server computes
-        slow, quick = _latency(old, new, asked)
+    for _ in range(TRIES):
+        with threadpool_limits(1):  # as a server computes
+            slow, quick = _latency(old, new, asked)
+        fine = quick <= LATENCY * slow or quick - slow <= SLACK
+        if fine:
+            break
     hint = "a stage has become slow: shortlist recommend USER --trace shows which"
-    fine = quick <= LATENCY * slow or quick - slow <= SLACK
     yield _row("latency", slow * 1e3, quick * 1e3, f"<= {LATENCY * slow * 1e3:.2f} ms, median", fine, hint)
 
 
