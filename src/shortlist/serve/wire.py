@@ -399,19 +399,20 @@ def _parsed(value: str, where: str) -> int:
         raise Refusal("invalid_argument", "this column holds times in RFC 3339 with a zone", pointer=where) from None
 
 
-_MESSAGE = re.compile(r"(?P<said>.*?)(?: - at `(?P<path>.*)`)?", re.DOTALL)
+LIKE = 100  # letters of a name for which a known one is looked for that is like it
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 
 
 def _invalid(error: msgspec.ValidationError, kind: Any) -> Refusal:
-    match = _MESSAGE.fullmatch(str(error))
-    assert match is not None
-    path = pointer(match["path"] or "")
-    unknown = _UNKNOWN.fullmatch(match["said"])
+    said, at, where = str(error).rpartition(" - at `")
+    if not at:
+        said, where = where, ""
+    path = pointer(where.removesuffix("`"))
+    unknown = _UNKNOWN.fullmatch(said)
     if unknown is None:
-        return Refusal("invalid_argument", match["said"], pointer=path)
+        return Refusal("invalid_argument", said, pointer=path)
     known = _fields_at(kind, path.split("/")[1:])
-    near = difflib.get_close_matches(unknown["name"], known, 1)
+    near = difflib.get_close_matches(unknown["name"][:LIKE], known, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(known) or 'no fields'}"
     return Refusal(
         "invalid_argument", f"unknown field {unknown['name']!r}", hint=hint, pointer=f"{path}/{unknown['name']}"
@@ -419,9 +420,11 @@ def _invalid(error: msgspec.ValidationError, kind: Any) -> Refusal:
 
 
 def _fields_at(kind: Any, path: list[str]) -> list[str]:
-    """Names of the fields of the struct that `path` leads to inside `kind`."""
+    """Names of the fields of the struct that `path` leads to inside `kind`; none when it leads nowhere, as a name that
+    was sent may look like the end of msgspec's message."""
     for part in path:
-        kind = get_type_hints(kind)[part] if isinstance(kind, type) and issubclass(kind, Struct) else get_args(kind)[0]
+        inside = get_type_hints(kind).get(part) if isinstance(kind, type) and issubclass(kind, Struct) else None
+        kind = inside or next(iter(get_args(kind)), None)
         while get_origin(kind) in (Union, UnionType):
             kind = get_args(kind)[0]
     return list(kind.__struct_encode_fields__) if isinstance(kind, type) and issubclass(kind, Struct) else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -46,7 +47,7 @@ REFUSED: list[tuple[bytes, Any, str, str, str]] = [
     (EVENT % b'"value": NaN', EventsRequest, "malformed_body", "", "invalid character"),
     (EVENT % b'"value": Infinity', EventsRequest, "malformed_body", "", "invalid character"),
     (EVENT % b'"value": 1e999', EventsRequest, "invalid_argument", "/events/0/value", "out of range"),
-    (EVENT % b'"value": 1e39', EventsRequest, "invalid_argument", "/events/0/value", "<= 3.4e+38"),
+    (EVENT % b'"value": 1e39', EventsRequest, "invalid_argument", "/events/0/value", "<= 1000000000000.0"),
     (EVENT % b'"value": true', EventsRequest, "invalid_argument", "/events/0/value", "got `bool`"),
     (EVENT % b'"time": "2026-01-01T00:00:00"', EventsRequest, "invalid_argument", "/events/0/time", "timezone"),
     (EVENT % b'"time": 1700000000', EventsRequest, "invalid_argument", "/events/0/time", "got `int`"),
@@ -199,3 +200,23 @@ def test_what_nobody_expected_tells_nothing_of_the_insides() -> None:
     refused = refusal(ZeroDivisionError("secret"))
     assert refused.code == "internal"
     assert "secret" not in refused.detail + refused.hint
+
+
+@pytest.mark.parametrize(
+    "name", ["x` - at `$.zzz", " - at `$.user_id", "x` - at `$.events[0].y", "`", "$", "x` - at `$[...]"]
+)
+def test_a_name_that_looks_like_a_message_is_a_name(name: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        wire.decode(json.dumps({name: 1}).encode(), wire.RecommendRequest)
+    assert caught.value.code == "invalid_argument"
+    with pytest.raises(Refusal) as caught:
+        wire.decode(json.dumps({"events": [{"item_id": "i", name: 1}]}).encode(), wire.RecommendRequest)
+    assert caught.value.code == "invalid_argument"
+
+
+def test_a_long_name_is_refused_without_looking_for_one_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    monkeypatch.setattr(wire.difflib, "get_close_matches", lambda name, known, size: looked.append(name) or [])
+    with pytest.raises(Refusal):
+        wire.decode(json.dumps({"x" * 900_000: 1}).encode(), wire.RecommendRequest)
+    assert len(looked[0]) == wire.LIKE
