@@ -184,6 +184,7 @@ def test_no_fault_empties_a_page_or_shows_what_is_forbidden(
                 assert reply.trace.errors
 
 
+@pytest.mark.fault("M11")
 @given(
     fault=st.sampled_from(FAULTS),
     user=st.integers(-1, 59),
@@ -194,7 +195,7 @@ def test_no_fault_empties_a_page_or_shows_what_is_forbidden(
 def test_a_page_is_as_full_as_the_catalogue_allows(
     runtime: Runtime, fault: str, user: int, n: int, exclude: list[int]
 ) -> None:
-    """M11: filled from the next rungs until n or until nothing that may be shown is left."""
+    """Filled from the next rungs until n or until nothing that may be shown is left."""
     healthy = runtime.release
     never = forbidden(runtime, user)
     ask(runtime, user)
