@@ -199,6 +199,9 @@ class Runtime:
             if changes != self._followed:
                 self._embedded.refresh()
                 self._fold()
+                with self._swap_lock:
+                    if self.scenarios.changed():
+                        self._lay_over()
                 self._followed = changes
 
     def ingest(self, events: Events) -> Mask:
@@ -223,8 +226,6 @@ class Runtime:
             root = self.settings.releases_path
             version = release.current(root)
             if version is None or version == self.release.version or version in self.refused:
-                if self.scenarios.changed():  # by another process
-                    self._lay_over()
                 return False
             try:
                 trained = release.load(root, version, self._by_role(), trust=self.settings.releases.trust)

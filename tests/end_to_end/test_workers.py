@@ -90,6 +90,35 @@ def test_an_event_counts_in_the_next_answer_of_every_worker(team: tuple[subproce
             assert "i5" not in {each["id"] for each in items}
 
 
+def test_a_deletion_and_an_edited_scenario_hold_in_the_next_answer_of_every_worker(
+    team: tuple[subprocess.Popen[str], str],
+) -> None:
+    _, url = team
+
+    def change(method: str, path: str, body: Any = None) -> httpx.Response:
+        with httpx.Client(base_url=url, timeout=20) as client:
+            return client.request(method, path, json=body)
+
+    def shown() -> list[str]:
+        return [item["id"] for item in ask(url, "/v1/recommend", {"n": 20}).json()["items"]]
+
+    for id in shown()[:4]:
+        assert change("DELETE", f"/v1/items/{id}").status_code == 204
+        assert all(id not in shown() for _ in range(4 * WORKERS))
+    table = {"limit": 3, "sources": {"newest": {"use": "recall.fresh:Fresh", "k": 9}}}
+    for limit in (3, 4):
+        assert change("PUT", "/v1/scenarios/mine", {"table": {**table, "limit": limit}}).is_success
+        for _ in range(4 * WORKERS):
+            answer = ask(url, "/v1/recommend", {"scenario": "mine"})
+            assert len(answer.json()["items"]) == limit, answer.text
+    for number in range(4 * WORKERS):
+        events = ask(url, "/v1/events", {"events": [{"user_id": f"somebody-{number}", "item_id": "i1"}]})
+        assert events.status_code == 202
+        (told,) = ask(url, f"/v1/events?user_id=somebody-{number}").json()["events"]
+        assert (told["user_id"], told["item_id"]) == (f"somebody-{number}", "i1")
+
+
+@pytest.mark.fault("M13")
 def test_workers_answer_alike_and_like_one_alone(installation: Settings) -> None:
     def lists(url: str) -> list[list[str]]:
         asked = [{"user_id": f"u{user}", "n": 10, "seed": 7, "explain": "none"} for user in range(20)]

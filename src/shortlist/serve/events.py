@@ -163,6 +163,8 @@ def wanted(service: Service, query: Wanted, since: datetime | None = None, until
 
 def told(service: Service, events: Events) -> list[Happened]:
     """Events with the ids that people know."""
+    if len(events):
+        service.runtime.follow()  # where another process writes, its events may name whom this one has not met yet
     columns = (
         events.id.tolist(),
         service.catalog.ids("user", events.user),
