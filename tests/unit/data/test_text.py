@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shortlist.data import text
 from shortlist.data.mapping import Mapping
+from shortlist.data.records import Form
 from shortlist.data.rows import Reject
 from shortlist.errors import DataError, NotFound
 
@@ -178,3 +183,31 @@ def test_a_file_without_line_ends_is_no_table(tmp_path: Path, monkeypatch: pytes
     path.write_text("x" * 500)
     with pytest.raises(DataError, match="no line end in 100 characters"):
         text.recognise(path, Mapping())
+
+
+LINES = ["u1,i1,3", "ü,é,5\r", "", " ", ",,", '"u","i",1', "u,i", "u,i,1,2", 'u,"i\n2",3', "a\r"]
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(st.sampled_from(LINES)), st.sampled_from(["", "\n"]), st.sampled_from([3, 11, 64, 4096]))
+def test_lines_that_are_cut_at_once_are_read_as_one_by_one(lines: list[str], end: str, size: int) -> None:
+    """Whatever stands in a file, the quick way finds the rows, lines and refusals of the careful one."""
+    form = Form("utf-8", ",", '"', False, ("u", "i", "v"))
+
+    def found() -> tuple[list[tuple[str, ...]], list[int], list[tuple[int, str]], list[str]]:
+        batches = list(text.read(path, form))
+        return (
+            [row for batch in batches for row in batch.frame.iter_rows()],
+            [line for batch in batches for line in batch.line.tolist()],
+            [(each.line, each.reason) for batch in batches for each in batch.bad],
+            [row for batch in batches for row in batch.rows(np.arange(len(batch.line)))],
+        )
+
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder) / "file.csv"
+        path.write_bytes(("u,i,4\n" * 3 + "\n".join(lines) + end).encode())
+        patch.setattr(text, "CHUNK", size)
+        patch.setattr(text, "START", size)
+        quick = found()
+        patch.setattr(text, "columns_of", lambda block, form: None)
+        assert quick == found()
