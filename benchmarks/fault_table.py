@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
@@ -32,7 +31,8 @@ ROWS: Mapping[str, Mapping[str, Any]] = tomllib.loads(
 class Recorder:
     """Runs the tests that rows are measured by, and remembers how they ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Sequence[str]) -> None:
+        self.wanted = set(wanted)
         self.rows: dict[str, list[str]] = {}  # test -> rows
         self.outcomes: dict[str, str] = {}
 
@@ -41,7 +41,7 @@ class Recorder:
             marked = {str(mark.args[0]) for mark in item.iter_markers("fault")}
             test = item.nodeid.partition("[")[0]
             named = {row for row, about in ROWS.items() if any(fnmatch(test, each) for each in about["tests"])}
-            self.rows[item.nodeid] = sorted(marked | named)
+            self.rows[item.nodeid] = sorted((marked | named) & self.wanted)
         others = [item for item in items if not self.rows[item.nodeid]]
         items[:] = [item for item in items if self.rows[item.nodeid]]
         config.hook.pytest_deselected(items=others)
@@ -53,33 +53,32 @@ class Recorder:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many tests of each row passed, failed and were skipped."""
-        found = {row: {"passed": 0, "failed": 0, "skipped": 0} for row in ROWS}
+        found = {row: {"passed": 0, "failed": 0, "skipped": 0} for row in self.wanted}
         for test, outcome in self.outcomes.items():
             for row in self.rows[test]:
-                found.setdefault(row, {"passed": 0, "failed": 0, "skipped": 0})[outcome] += 1
+                found[row][outcome] += 1
         return found
 
 
-def run() -> dict[str, Any]:
-    """Run every test of every row once; their counts by row, and what failed."""
+def run(wanted: Sequence[str]) -> dict[str, Any]:
+    """Run every test of these rows once; by row what came of it, when, and of which commit."""
     from benchmarks.faults.__main__ import stamp
 
-    recorder = Recorder()
+    recorder, about = Recorder(wanted), stamp()
     pytest.main(["-q", "-p", "no:cacheprovider", str(ROOT / "tests")], plugins=[recorder])
-    failed = sorted(test for test, outcome in recorder.outcomes.items() if outcome == "failed")
-    return {**stamp(), "outcomes": recorder.counts(), "failed": failed}
+    return {row: {**about, **counts} for row, counts in recorder.counts().items()}
 
 
 def page(outcomes: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     """The page. Rows that no test measures, and rows of which one failed, are red."""
     lines = []
     for row, about in ROWS.items():
-        counts = outcomes["outcomes"].get(row, {"passed": 0, "failed": 0, "skipped": 0})
+        ran = outcomes.get(row, {"passed": 0, "failed": 0, "date": "", "commit": ""})
         told, good = figure(row, figures)
-        ended = ", ".join(f"{count} {how}" for how, count in counts.items() if count)
+        ended = ", ".join(f"{ran[how]} {how}" for how in ("passed", "failed", "skipped") if ran.get(how))
         measured = "; ".join(filter(None, (ended and f"tests: {ended}", told))) or "not measured"
-        state = "green" if good and counts["passed"] and not counts["failed"] else "**red**"
-        stands = (row, state, about["fault"], about["goal"], measured, outcomes["date"], outcomes["commit"])
+        state = "green" if good and ran["passed"] and not ran["failed"] else "**red**"
+        stands = (row, state, about["fault"], about["goal"], measured, ran["date"], ran["commit"])
         lines.append(f"| {' | '.join(stands)} |")
     red = sum("**red**" in line for line in lines)
     runs = "\n".join(
@@ -138,11 +137,11 @@ def read(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fault_table", description=__doc__)
-    parser.add_argument("--run", action="store_true", help="run the tests of all rows first")
-    if parser.parse_args().run:
-        OUTCOMES.write_text(json.dumps(run(), indent=1) + "\n", "utf-8")
-    if not OUTCOMES.exists():
-        sys.exit("there is no run to write down: python -m benchmarks.fault_table --run")
+    parser.add_argument("--run", nargs="*", metavar="ROW", help="run the tests of these rows first, of all without ROW")
+    given = parser.parse_args()
+    if given.run is not None:
+        ran = {**read(OUTCOMES), **run(given.run or list(ROWS))}
+        OUTCOMES.write_text(json.dumps({row: ran[row] for row in ROWS if row in ran}, indent=1) + "\n", "utf-8")
     PAGE.write_text(page(read(OUTCOMES), read(FIGURES)), "utf-8")
     print(f"{datetime.now(UTC):%H:%M:%S} wrote {PAGE.relative_to(ROOT)}")
 

@@ -35,13 +35,14 @@ def test_every_mark_is_a_row() -> None:
 
 
 def test_a_row_that_failed_or_was_not_measured_is_red() -> None:
-    counts = {"P1": {"passed": 2, "failed": 1, "skipped": 0}, "I2": {"passed": 1, "failed": 0, "skipped": 0}}
-    page = fault_table.page({"date": "2026-01-01", "commit": "abc", "outcomes": counts}, {})
+    about = {"date": "2026-01-01", "commit": "abc", "skipped": 0}
+    ran = {"P1": {"passed": 2, "failed": 1, **about}, "I2": {"passed": 1, "failed": 0, **about}}
+    page = fault_table.page(ran, {})
     assert "| P1 | **red** |" in page
     assert "| I2 | green |" in page
     assert re.search(r"\| M12 \| \*\*red\*\* \|.*\| not measured \|", page)
-    figures = {"kills": {"acknowledged": {"events": 3}, "kills": 1, "lost": 1, "twice": 0, "wrong": ["lost"]}}
-    about = {"date": "d", "commit": "c", "seed": 1, "seconds": 1, "slowest_start_s": 1}
-    counts["P1"]["failed"] = 0
-    page = fault_table.page({"date": "d", "commit": "c", "outcomes": counts}, {"kills": {**figures["kills"], **about}})
-    assert "| P1 | **red** |" in page
+    ran["P1"]["failed"] = 0
+    assert "| P1 | green |" in fault_table.page(ran, {})
+    kills = {"acknowledged": {"events": 3}, "kills": 1, "lost": 1, "twice": 0, "wrong": ["lost"], "slowest_start_s": 1}
+    figures = {"kills": {**kills, "date": "d", "commit": "c", "seed": 1, "seconds": 1}}
+    assert "| P1 | **red** |" in fault_table.page(ran, figures)
