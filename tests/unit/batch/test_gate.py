@@ -115,7 +115,7 @@ def test_a_release_without_rehearsal_does_not_replace_one_that_has_it(shop: Shop
 
 def test_too_little_data_is_told_and_no_reason_to_refuse(tmp_path: Path) -> None:
     settings = parse({}, home=tmp_path)
-    frames = generate(now=NOW, users=12, items=40, events=20).frames
+    frames = generate(now=NOW, users=12, items=100, events=20).frames
     with open_configured(settings) as stores:
         load_frames(frames, stores.catalog, stores.log, kinds=settings.kinds, now=NOW, rejects=tmp_path / "rejects")
         data = read_window(settings, stores.catalog, stores.log)
