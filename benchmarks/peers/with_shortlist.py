@@ -18,9 +18,17 @@ from shortlist.eval import metrics, offline
 from shortlist.eval.protocol import Part
 from shortlist.features.scores import ModelScores
 from shortlist.models.als import Als
+from shortlist.models.bspm import Bspm
+from shortlist.models.dan import Dan
 from shortlist.models.ease import Ease
+from shortlist.models.edlae import Edlae
+from shortlist.models.gfcf import GfCf
 from shortlist.models.itemknn import ItemKnn
+from shortlist.models.rp3beta import Rp3Beta
+from shortlist.models.slim import Slim
+from shortlist.models.slist import Slist
 from shortlist.models.transitions import Transitions
+from shortlist.models.turbocf import TurboCf
 from shortlist.models.userknn import UserKnn
 from shortlist.pipeline import Pipeline, Recall
 from shortlist.protocols import Recipe, Scorer, Source
@@ -29,9 +37,17 @@ from shortlist.types import Events, Ragged
 
 RECIPES: Mapping[str, Callable[..., Recipe[Source]]] = {
     "als": Als,
+    "bspm": Bspm,
+    "dan": Dan,
     "ease": Ease,
+    "edlae": Edlae,
+    "gfcf": GfCf,
     "itemknn": ItemKnn,
+    "rp3beta": Rp3Beta,
+    "slim": Slim,
+    "slist": Slist,
     "transitions": Transitions,
+    "turbocf": TurboCf,
     "userknn": UserKnn,
 }
 PROPOSED = 200  # items that each source of the fused pipeline proposes

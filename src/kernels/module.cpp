@@ -6,6 +6,7 @@
 #include "table.hpp"
 
 void bind_funnel(nb::module_ &m);  // funnel.cpp
+void bind_slim(nb::module_ &m);  // slim.cpp
 
 extern const Table kernels_baseline;
 #if defined(SHORTLIST_X86_VARIANTS)
@@ -442,6 +443,7 @@ NB_MODULE(_kernels, m) {
         .def("find", &IdRows::find, "id"_a)
         .def("add", &IdRows::add, "id"_a, "row"_a);
     bind_funnel(m);
+    bind_slim(m);
     m.def("variants", &variants);
     m.def("use", &use, "name"_a);
 }

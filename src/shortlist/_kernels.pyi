@@ -112,6 +112,13 @@ def neighbours(
 ) -> Flat:
     """For each row i the k largest positive (left @ right)[i, j] / (row_norm[i] * column_norm[j] + shrink), j != i."""
 
+def elastic_net(gram: Floats, l1: float, l2: float, sweeps: int, tolerance: float, threads: int = 0) -> Flat:
+    """For each item j the w >= 0, w_j = 0, with the least w'Gw / 2 - g_j'w + l2 |w|^2 / 2 + l1 sum w: (j, i, w_i > 0).
+
+    `gram` (S, S) symmetric. Coordinate descent; a column is done when no prediction moves by more than `tolerance` of
+    G_jj in a sweep, at the latest after `sweeps`. Columns in order, the items of each ascending.
+    """
+
 def least_squares(
     x: Floats,
     other: Floats,

@@ -24,7 +24,7 @@ from shortlist.batch.steps import by_role, make_release, open_configured
 from shortlist.batch.train import read_window
 from shortlist.config import Settings, parse
 from shortlist.errors import NotFound, ReleaseError, ShapeError
-from shortlist.models.ease import EaseModel
+from shortlist.models.dense import DenseItems
 from shortlist.models.itemknn import ItemKnnModel
 from shortlist.pipeline import Pipeline, Recall
 from shortlist.recall.given import Given
@@ -191,9 +191,9 @@ def swap(one: Path, other: Path) -> None:
         ),
         (lambda m, f: m["facts"].update(catalog="x"), "what it says of its catalogue is damaged"),
         (lambda m, f: m["facts"]["catalog"].update(probe=[1]), "what it says of its catalogue is damaged"),
-        (lambda m, f: use(m, "models.ease:EaseModel", "models.ease:Nothing"), "models.ease:Nothing"),
-        (lambda m, f: use(m, "models.ease:EaseModel", "shop.models:EaseModel"), "nor in a trusted module"),
-        (lambda m, f: use(m, "models.ease:EaseModel", "models.itemknn:ItemKnnModel"), "damaged at"),
+        (lambda m, f: use(m, "models.dense:DenseItems", "models.dense:Nothing"), "models.dense:Nothing"),
+        (lambda m, f: use(m, "models.dense:DenseItems", "shop.models:DenseItems"), "nor in a trusted module"),
+        (lambda m, f: use(m, "models.dense:DenseItems", "models.sparse:SparseItems"), "damaged at"),
         (lambda m, f: use(m, "pipeline:Pipeline", "types:Ragged"), "damaged at"),
     ],
 )
@@ -218,7 +218,7 @@ def test_wrong_shapes_and_rows_out_of_range_never_reach_a_kernel() -> None:
     with pytest.raises(ShapeError, match="must not fall"):
         ItemKnnModel(falls, 0.0)
     with pytest.raises(ShapeError, match="weight is"):
-        EaseModel(np.zeros((2, 3), np.float32), np.int32([0, 1]), np.int32([0, 1]), 0.0)
+        DenseItems(np.zeros((2, 3), np.float32), np.int32([0, 1]), np.int32([0, 1]), 0.0)
     with pytest.raises(ShapeError, match="none below 0"):
         Given(np.int32([-1]), np.float32([1]))
 

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.linalg.lapack import spotrf, spotri
-from scipy.sparse import csr_array
-
-from shortlist import _kernels, ops
-from shortlist.dataset import Dataset, rows_of
-from shortlist.errors import ConfigError, ShapeError
-from shortlist.types import Candidates, Queries, Ragged, Rows, Scores, Vectors
-
-BLOCK = 512  # rows of the item-item matrix worked on at a time
+from shortlist.dataset import Dataset
+from shortlist.errors import ConfigError
+from shortlist.models import dense
+from shortlist.models.dense import DenseItems
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,103 +19,10 @@ class Ease:
     most: int = 20_000  # items that take part, the most liked; the others are left to other sources
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
-    def fit(self, data: Dataset, *, seed: int) -> EaseModel:
+    def fit(self, data: Dataset, *, seed: int) -> DenseItems:
         if not self.reg > 0 or self.most < 1:
             raise ConfigError(f"reg is {self.reg}, most {self.most}: each must be greater than 0", where="models.ease")
-        likes = np.bincount(data.matrix.indices, minlength=data.n_items)
-        often = np.argsort(-likes, kind="stable")[: min(self.most, np.count_nonzero(likes))]
-        item = np.sort(often).astype(np.int32)
-        place = np.full(data.n_items, -1, np.int32)
-        place[item] = np.arange(len(item), dtype=np.int32)
-        weight = _gram(data.matrix[:, item])
-        weight[np.diag_indices_from(weight)] += self.reg
-        _invert(weight)
-        weight /= -weight.diagonal()  # column j predicts item j
-        np.fill_diagonal(weight, 0)
-        return EaseModel(weight, item, place, self.half_life)
-
-
-@dataclass(frozen=True, slots=True)
-class EaseModel:
-    """Adds up the rows of what a person likes."""
-
-    weight: Vectors  # (S, S) row: liked item, column: predicted item, both by their place in `item`
-    item: Rows  # (S,) the items that take part, ascending
-    place: Rows  # (I,) where each item is in `item`, -1 = it takes no part
-    half_life: float
-
-    def __post_init__(self) -> None:
-        size = len(self.item)
-        if self.weight.shape != (size, size) or self.place.max(initial=-1) >= size or self.item.min(initial=0) < 0:
-            raise ShapeError(f"EaseModel: weight is {self.weight.shape} for {size} items and their places")
-
-    def recall(self, queries: Queries, k: int) -> Candidates:
-        """The k best of all items that take part, for every query with a history; a score may be negative."""
-        asking, score = self._predict(queries)
-        allowed = ops.gather(queries.allowed, self.item, True) if len(queries.allowed) else queries.allowed
-        found = ops.top_of_matrix(score, k, self._placed(queries.exclude.take(asking)), allowed)
-        return Candidates(asking[found.query], self.item[found.item], found.columns)
-
-    def score(self, queries: Queries, found: Candidates) -> Scores:
-        asking, score = self._predict(queries)
-        row = np.full(len(queries), -1, np.int32)
-        row[asking] = np.arange(len(asking), dtype=np.int32)
-        row, column = row[found.query], ops.gather(self.place, found.item, -1)
-        known = (row >= 0) & (column >= 0)
-        out = np.full(len(found), np.nan, np.float32)
-        out[known] = score[row[known], column[known]]
-        return out
-
-    def because(self, queries: Queries, found: Candidates) -> Rows:
-        liked, column = self._liked(queries), ops.gather(self.place, found.item, -1)
-        wanted = ops.pointers(found.query, len(queries))
-        entry = _kernels.strongest_of_rows(liked.ptr, liked["item"], liked["weight"], self.weight, wanted, column)
-        return ops.gather(self.item, ops.gather(liked["item"], entry, -1), -1)
-
-    def _predict(self, queries: Queries) -> tuple[Rows, Scores]:
-        """The queries (A,) that like something known, and what the model says of every item (A, S)."""
-        return queries.once(self, "predict", lambda: self._said(self._liked(queries)))
-
-    def _said(self, liked: Ragged) -> tuple[Rows, Scores]:
-        asking = np.flatnonzero(liked.length > 0).astype(np.int32)
-        liked = liked.take(asking) if len(asking) < len(liked) else liked
-        return asking, _kernels.sum_of_rows(liked.ptr, liked["item"], liked["weight"], self.weight)
-
-    def _liked(self, queries: Queries) -> Ragged:
-        return ops.liked(self._placed(queries.history), self.half_life, len(self.item))
-
-    def _placed(self, lists: Ragged) -> Ragged:
-        """The lists with places instead of item rows."""
-        return Ragged(lists.ptr, {**lists.columns, "item": ops.gather(self.place, lists["item"], -1)})
-
-
-def _gram(matrix: csr_array) -> Vectors:
-    """The upper triangle of X'X as a dense (S, S) float32 matrix, zeros below."""
-    by_user, by_item = rows_of(matrix), rows_of(matrix.T.tocsr())
-    return _kernels.upper_product(
-        by_item.ptr,
-        by_item["item"],
-        by_item["score"],
-        by_user.ptr,
-        by_user["item"],
-        by_user["score"],
-        matrix.shape[1],
-    )
-
-
-def _invert(matrix: Vectors) -> None:
-    """Replace a symmetric positive definite matrix, given by its upper triangle, by its inverse: LAPACK's Cholesky, in
-    place, in float32."""
-    if not len(matrix):
-        return
-    column_major = matrix.T  # the same memory, the upper triangle being its lower
-    factor, failed = spotrf(column_major, lower=True, overwrite_a=True)
-    if not failed:
-        _, failed = spotri(factor, lower=True, overwrite_c=True)
-    if failed:
-        raise ConfigError("the item-item matrix cannot be inverted", where="models.ease", hint="give a larger reg")
-    for start in range(0, len(matrix), BLOCK):  # LAPACK fills one triangle
-        stop = start + BLOCK
-        matrix[stop:, start:stop] = matrix[start:stop, stop:].T
-        corner = matrix[start:stop, start:stop]
-        corner[:] = np.triu(corner) + np.triu(corner, 1).T
+        item = dense.most_liked(data.matrix, self.most)
+        weight = dense.gram(data.matrix[:, item])
+        dense.regress(weight, self.reg, "models.ease")
+        return DenseItems.of(weight, item, data.n_items, self.half_life)

@@ -8,9 +8,9 @@ import numpy as np
 
 from shortlist import _kernels, ops
 from shortlist.dataset import Dataset, rows_of
-from shortlist.models import spread
+from shortlist.models.sparse import SparseItems
 from shortlist.models.weighting import weighted
-from shortlist.types import Candidates, Queries, Ragged, Rows, Scores
+from shortlist.types import Ragged
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ItemKnn:
     asymmetry: float = 0.5  # 0.5 = cosine; smaller: towards popular neighbours less
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
-    def fit(self, data: Dataset, *, seed: int) -> ItemKnnModel:
+    def fit(self, data: Dataset, *, seed: int) -> SparseItems:
         matrix = weighted(data.matrix, self.weighting)
         length = np.sqrt(matrix.power(2).sum(axis=0)).astype(np.float32)
         norm = np.ones_like(length) if self.weighting == "bm25" else length  # BM25 has its own way with long columns
@@ -41,30 +41,4 @@ class ItemKnn:
             self.neighbours,
         )
         neighbour = Ragged(ops.pointers(row, data.n_items), {"item": column, "score": score})
-        return ItemKnnModel(neighbour, self.half_life)
-
-
-@dataclass(frozen=True, slots=True)
-class ItemKnnModel:
-    """Adds up the neighbours of what a person likes."""
-
-    neighbour: Ragged  # I lists of "item" and "score", best first
-    half_life: float
-
-    def __post_init__(self) -> None:
-        self.neighbour.check_items(len(self.neighbour))
-
-    def recall(self, queries: Queries, k: int) -> Candidates:
-        liked = self._liked(queries)
-        return ops.top_of_spread(liked, self.neighbour, len(self.neighbour), k, queries.exclude, queries.allowed)
-
-    def score(self, queries: Queries, found: Candidates) -> Scores:
-        liked = self._liked(queries)
-        return spread.scores(liked, self.neighbour, len(self.neighbour), found)
-
-    def because(self, queries: Queries, found: Candidates) -> Rows:
-        liked = self._liked(queries)
-        return spread.strongest(liked, self.neighbour, len(self.neighbour), found)
-
-    def _liked(self, queries: Queries) -> Ragged:
-        return ops.liked(queries.history, self.half_life, len(self.neighbour))
+        return SparseItems(neighbour, self.half_life)

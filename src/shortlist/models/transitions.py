@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from shortlist import ops
 from shortlist.dataset import Dataset, rows_of
 from shortlist.errors import ConfigError
-from shortlist.models import spread
-from shortlist.types import Candidates, Queries, Ragged, Rows, Scores
+from shortlist.models.sparse import SparseItems
+from shortlist.types import Ragged
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Transitions:
     target_power: float = 0.08
     neighbours: int = 1000  # best followers kept of each item, 0 = all
 
-    def fit(self, data: Dataset, *, seed: int) -> TransitionsModel:
+    def fit(self, data: Dataset, *, seed: int) -> SparseItems:
         if self.window < 1 or not self.fade > 0 or not self.power > 0:
             raise ConfigError(
                 f"window is {self.window}, fade {self.fade}, power {self.power}: each must be greater than 0",
@@ -44,7 +43,7 @@ class Transitions:
         follower = rows_of(count)
         score = follower["score"] ** self.power / (source[follower.owner] * target[follower["item"]])
         follower = Ragged(follower.ptr, {"item": follower["item"], "score": score.astype(np.float32)})
-        return TransitionsModel(_best(follower, self.neighbours), self.half_life)
+        return SparseItems(_best(follower, self.neighbours), self.half_life)
 
     def _count(self, liked: Ragged, items: int) -> csr_array:
         """(I, I) how often, and how soon, the column's item was liked after the row's."""
@@ -56,31 +55,6 @@ class Transitions:
             said = weight[step:][pair] * np.float32(0.5 ** ((step - 1) / self.fade))
             count = count + csr_array((said, (first, then)), shape=(items, items))
         return count
-
-
-@dataclass(frozen=True, slots=True)
-class TransitionsModel:
-    """Adds up the followers of what a person took last."""
-
-    follower: Ragged  # I lists of "item" and "score"
-    half_life: float
-
-    def __post_init__(self) -> None:
-        self.follower.check_items(len(self.follower))
-
-    def recall(self, queries: Queries, k: int) -> Candidates:
-        """Items that never followed anything this person likes are not proposed."""
-        liked = self._liked(queries)
-        return ops.top_of_spread(liked, self.follower, len(self.follower), k, queries.exclude, queries.allowed)
-
-    def score(self, queries: Queries, found: Candidates) -> Scores:
-        return spread.scores(self._liked(queries), self.follower, len(self.follower), found)
-
-    def because(self, queries: Queries, found: Candidates) -> Rows:
-        return spread.strongest(self._liked(queries), self.follower, len(self.follower), found)
-
-    def _liked(self, queries: Queries) -> Ragged:
-        return ops.liked(queries.history, self.half_life, len(self.follower))
 
 
 def _best(follower: Ragged, count: int) -> Ragged:

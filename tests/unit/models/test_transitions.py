@@ -43,12 +43,12 @@ def dense(lists: Ragged) -> np.ndarray:
 def test_scores_are_those_of_counting_pair_by_pair(recipe):
     world = synthetic()
     model = recipe.fit(world.data, seed=0)
-    np.testing.assert_allclose(dense(model.follower), naive(world, recipe), rtol=1e-5)
+    np.testing.assert_allclose(dense(model.neighbour), naive(world, recipe), rtol=1e-5)
 
 
 def test_only_the_best_followers_are_kept():
     world = synthetic()
-    whole, cut = (dense(Transitions(neighbours=n).fit(world.data, seed=0).follower) for n in (0, 5))
+    whole, cut = (dense(Transitions(neighbours=n).fit(world.data, seed=0).neighbour) for n in (0, 5))
     for all_of_them, kept in zip(whole, cut, strict=True):
         least = np.sort(all_of_them)[-5]
         assert np.array_equal(kept, np.where(all_of_them >= max(least, 1e-9), all_of_them, 0))
@@ -57,7 +57,7 @@ def test_only_the_best_followers_are_kept():
 def test_the_planted_successor_is_found():
     world = synthetic(users=300, events=12_000)
     model = Transitions().fit(world.data, seed=0)
-    leading = dense(model.follower).argmax(axis=1)
+    leading = dense(model.neighbour).argmax(axis=1)
     planted = world.successor >= 0
     assert np.mean(leading[planted] == world.successor[planted]) > 0.6
 
