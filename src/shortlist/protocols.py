@@ -21,6 +21,7 @@ from shortlist.types import (
     Reason,
     Rows,
     Scores,
+    SpaceFacts,
     Vectors,
 )
 
@@ -193,17 +194,32 @@ class State(Protocol):
 
 
 class Index(Protocol):
-    """Nearest vectors by inner product in a named space. The name carries the release."""
+    """Nearest vectors in a named space, by inner product or (`metric` "cosine") by angle. The name carries the release.
 
-    def build(self, space: str, rows: Rows, vectors: Vectors) -> None: ...  # (R,), (R, D)
+    `exclude` (B lists of "item") and `allowed` (by row) mean what they do in Queries and hold inside the search: a list
+    is never short while rows that match exist. DataError when a space is asked by another metric than it was built for.
+    """
 
-    def upsert(self, space: str, rows: Rows, vectors: Vectors) -> None: ...
+    def build(self, space: str, rows: Rows, vectors: Vectors, *, metric: str = "inner") -> None: ...  # (R,), (R, D)
 
-    def search(self, space: str, vectors: Vectors, k: int) -> tuple[Rows, Scores]: ...  # (B, k) each, -1 / NaN padded
+    def upsert(self, space: str, rows: Rows, vectors: Vectors, *, metric: str = "inner") -> None: ...
+
+    def search(
+        self,
+        space: str,
+        vectors: Vectors,
+        k: int,
+        *,
+        metric: str = "inner",
+        exclude: Ragged | None = None,
+        allowed: Mask = ...,
+    ) -> tuple[Rows, Scores]: ...  # (B, k) each, -1 / NaN padded
 
     def remove(self, space: str, rows: Rows) -> None: ...
 
     def drop(self, space: str) -> None: ...
+
+    def spaces(self) -> Sequence[SpaceFacts]: ...  # by name
 
 
 class Executor(Protocol):

@@ -376,3 +376,16 @@ class Part:
     name: str
     value: Scores  # (N,)
     weight: Scores  # (N,)
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceFacts:
+    """What an index tells of one of its spaces."""
+
+    name: str
+    rows: int
+    width: int  # numbers of a vector
+    metric: str  # inner | cosine
+    kind: str  # of search
+    recall: float  # share of the true nearest that it found when it was built; 1 = exact
+    floor: float  # that recall must not fall under

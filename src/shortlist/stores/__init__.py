@@ -4,6 +4,8 @@
 |---|---|---|
 | `file:PATH` | one directory, no server | catalog, log, state, index |
 | `memory:` | the same classes over a directory that vanishes on close | catalog, log, state, index |
+| `file:PATH?kind=hnsw` | the same directory, vectors searched by another kind, see `stores.kinds` | index |
+| `milvus:PATH.db`, `milvus://HOST:PORT` | Milvus Lite in one file, or a Milvus server | index |
 | `package.module:Class?host=...` | somebody else's class, called with the query as keywords | the one it is named for |
 """
 
@@ -25,9 +27,10 @@ ROLES = ("catalog", "log", "state", "index")
 SCHEMES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "file": ("shortlist.stores.embedded:open_file", ROLES),
     "memory": ("shortlist.stores.embedded:open_memory", ROLES),
+    "milvus": ("shortlist.stores.milvus:open_milvus", ("index",)),
 }
-"""Scheme -> (opener, roles it offers). An opener takes the text after the colon and `read_only`, and returns an object
-with one attribute per role, and `close()`."""
+"""Scheme -> (opener, roles it offers). An opener takes the text between colon and question mark and `read_only`, and
+returns an object with one attribute per role, `configured(role, options)` for what follows a ?, and `close()`."""
 
 
 @runtime_checkable
@@ -106,10 +109,13 @@ def _role(role: str, url: str, read_only: bool, opened: dict[str, Any]) -> Any:
             where=f"stores.{role}",
             hint=f"Choose one of {', '.join(name for name, (_, roles) in SCHEMES.items() if role in roles)}.",
         )
-    if url not in opened:
+    place, _, query = rest.partition("?")
+    address = f"{scheme}:{place}"
+    if address not in opened:
         module, name = opener.split(":")
-        opened[url] = getattr(import_module(module), name)(rest, read_only=read_only)
-    return getattr(opened[url], role)
+        opened[address] = getattr(import_module(module), name)(place, read_only=read_only)
+    store = opened[address]
+    return store.configured(role, dict(parse_qsl(query, keep_blank_values=True))) if query else getattr(store, role)
 
 
 def _foreign(role: str, url: str, module: str, colon: str, rest: str, opened: dict[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,10 +13,11 @@ from shortlist.errors import ConfigError
 from shortlist.stores.database import Database
 from shortlist.stores.embedded_catalog import EmbeddedCatalog
 from shortlist.stores.embedded_erasures import Erasures
+from shortlist.stores.embedded_index import EmbeddedIndex
 from shortlist.stores.embedded_log import EmbeddedLog
 from shortlist.stores.embedded_notes import Held, Meta
 from shortlist.stores.embedded_state import EmbeddedState
-from shortlist.stores.exact import ExactIndex
+from shortlist.stores.kinds import Kind, read
 
 
 class Embedded:
@@ -52,8 +54,15 @@ class Embedded:
         return EmbeddedState(self._database)
 
     @cached_property
-    def index(self) -> ExactIndex:
-        return ExactIndex(self._database)
+    def index(self) -> EmbeddedIndex:
+        return EmbeddedIndex(self._database, Kind())
+
+    def configured(self, role: str, options: Mapping[str, str]) -> EmbeddedIndex:
+        """The index as the query of its URL wants it; no other role has options. To be asked before `index` is."""
+        if role != "index":
+            raise ConfigError(f"{role} takes no options", where=f"stores.{role}", hint="Leave out what follows the ?.")
+        self.index = EmbeddedIndex(self._database, read(options))
+        return self.index
 
     @cached_property
     def meta(self) -> Meta:

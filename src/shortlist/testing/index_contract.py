@@ -14,12 +14,14 @@ from shortlist.errors import DataError, NotFound, ShapeError
 from shortlist.protocols import Index
 from shortlist.stores import open_store
 from shortlist.testing.store_contract import StoreContract, at, closed, quick
+from shortlist.types import Ragged
 
 
 class IndexContract(StoreContract):
     """For every exact Index; an approximate one says how much of the true answer it may miss."""
 
     recall: ClassVar[float] = 1.0
+    filtered: ClassVar[int] = 3000  # vectors that filters are tried on
 
     def open(self, folder: Path) -> Any:
         return closed(open_store("index", self.url(folder)))
@@ -110,6 +112,60 @@ class IndexContract(StoreContract):
             assert index.search("a", np.ones((0, 3), np.float32), 2)[0].shape == (0, 2)
             assert index.search("a", np.ones((2, 3), np.float32), 0)[0].shape == (2, 0)
             assert index.search("none", np.ones((2, 3), np.float32), 2)[0].tolist() == [[-1, -1]] * 2
+
+    def test_filters_hold_inside_the_search(self, tmp_path: Path) -> None:
+        """A list is the cut of what is allowed and not excluded, and short only when nothing else matches."""
+        rng = np.random.default_rng(8)
+        size, width, k = self.filtered, 16, 10
+        held = rng.normal(size=(size, width)).astype(np.float32)
+        with self.open(tmp_path) as index:
+            index.build("a", np.arange(size, dtype=np.int32), held)
+            asked = held[:3] + 0.1 * rng.normal(size=(3, width)).astype(np.float32)
+            score = asked @ held.T
+            order = np.argsort(-score, axis=1)
+            for share in (1.0, 0.5, 0.05, 5.5 / size):
+                allowed = rng.random(size) < share
+                allowed[order[:, :5]] = share == 1.0
+                exclude = Ragged.of([{"item": order[0, :30]}, {"item": []}, {"item": order[2]}], {"item": np.int32})
+                found, scores = index.search("a", asked, k, exclude=exclude, allowed=allowed)
+                kept = np.repeat(allowed[None], 3, axis=0)
+                kept[0, order[0, :30]] = False
+                kept[2] = False
+                best = -np.sort(-np.where(kept, score, -np.inf), axis=1)[:, :k]
+                hits = 0
+                for b in range(3):
+                    mine = found[b][found[b] >= 0]
+                    assert len(set(mine.tolist())) == len(mine) == min(k, int(kept[b].sum()))
+                    assert kept[b, mine].all()
+                    np.testing.assert_allclose(scores[b, : len(mine)], score[b, mine], rtol=1e-4, atol=1e-5)
+                    hits += int(np.sum(scores[b, : len(mine)] >= best[b, len(mine) - 1] - 1e-4)) if len(mine) else 0
+                assert hits >= self.recall * min(2 * k, kept.sum())
+            new = np.array([size + 5], np.int32)
+            index.upsert("a", new, 9 * asked[:1])
+            found, _ = index.search("a", asked[:1], 2, allowed=np.zeros(size, np.bool_))
+            assert found.tolist() == [[size + 5, -1]]  # rows beyond the mask are allowed
+
+    def test_the_metric_belongs_to_the_space(self, tmp_path: Path) -> None:
+        vectors = np.array([[10, 10], [1, 0], [0, 0]], np.float32)
+        asked = np.array([[2, 0]], np.float32)
+        with self.open(tmp_path) as index:
+            index.build("angle", at(1, 2, 3), vectors, metric="cosine")
+            index.upsert("angle", at(4), np.array([[-7, 0]], np.float32), metric="cosine")
+            found, score = index.search("angle", asked, 4, metric="cosine")
+            assert found.tolist() == [[2, 1, 3, 4]]
+            np.testing.assert_allclose(score, [[1, 0.5**0.5, 0, -1]], atol=1e-5)
+            with pytest.raises(DataError, match=r"cosine.*inner"):
+                index.search("angle", asked, 1)
+            with pytest.raises(DataError, match=r"cosine.*inner"):
+                index.upsert("angle", at(1), asked)
+            with pytest.raises(DataError, match="no metric 'taxi'"):
+                index.build("b", at(1), asked, metric="taxi")
+            assert [(each.name, each.rows, each.width, each.metric) for each in index.spaces()] == [
+                ("angle", 4, 2, "cosine")
+            ]
+        self.reopens()
+        with self.open(tmp_path) as index, pytest.raises(DataError, match=r"cosine.*inner"):
+            index.search("angle", asked, 1)
 
     def test_other_dimensions_are_refused_with_both_numbers(self, tmp_path: Path) -> None:
         with self.open(tmp_path) as index:
