@@ -152,6 +152,7 @@ def nursery() -> None:
                 os.close(answers)
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
                 _born(wanted)
+            codes.pop(pid, None)  # numbers of processes come again
             said = {"pid": pid}
         else:
             pid = wanted["wait"]
