@@ -134,8 +134,8 @@ void descend(const SolveJob &job, int64_t begin, int64_t end) {
     for (int64_t first = begin; first < end; first += TILE_USERS) descent.run(first, static_cast<int>(smaller(TILE_USERS, end - first)));
 }
 
-// Cholesky factor of the lower triangle of `a` (n, n), in place, then a x = b, in place in b.
-inline void cholesky(float *a, float *b, int64_t n) {
+// Cholesky factor of the lower triangle of `a` (n, n), in place.
+inline void factor(float *a, int64_t n) {
     for (int64_t j = 0; j < n; ++j) {
         float *row = a + j * n;
         for (int64_t i = 0; i < j; ++i) {  // row j of L, entry by entry; rows are read along their length
@@ -151,6 +151,10 @@ inline void cholesky(float *a, float *b, int64_t n) {
         for (int64_t d = 0; d < j; ++d) pivot -= row[d] * row[d];
         row[j] = std::sqrt(pivot > 1e-12f ? pivot : 1e-12f);
     }
+}
+
+// a x = b, in place in b, `a` factored.
+inline void substitute(const float *a, float *b, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
         float total = b[i];
         for (int64_t d = 0; d < i; ++d) total -= a[i * n + d] * b[d];
@@ -162,35 +166,67 @@ inline void cholesky(float *a, float *b, int64_t n) {
     }
 }
 
+// The system of a row that has entries: `a` (n, n), lower triangle, and its right side x.
+inline void assemble(const SolveJob &job, int64_t row, float *a, float *x) {
+    const int64_t n = job.stride, start = job.rows.ptr[row], stop = job.rows.ptr[row + 1];
+    std::memcpy(a, job.gram, static_cast<size_t>(n * n) * sizeof(float));
+    for (int64_t d = 0; d < n; ++d) a[d * n + d] += job.reg[row];
+    for (int64_t at = start; at < stop; at += GROUP) {
+        const float *y[GROUP];
+        float scale[GROUP], weight[GROUP] = {}, target[GROUP] = {};  // beyond the row's end: weight 0
+        for (int g = 0; g < GROUP; ++g) {
+            const int64_t entry = smaller(at + g, stop - 1);
+            y[g] = job.other + job.rows.index[entry] * n;
+            if (at + g < stop) {
+                weight[g] = job.rows.value[entry];
+                target[g] = job.target[entry];
+            }
+        }
+        for (int64_t d = 0; d < n; d += LANES) store(x + d, load(x + d) + blend<GROUP>(target, y, d));
+        for (int64_t i = 0; i < n; ++i) {
+            for (int g = 0; g < GROUP; ++g) scale[g] = weight[g] * y[g][i];
+            for (int64_t d = 0; d <= i; d += LANES)  // the lower triangle, rounded up to whole vectors
+                store(a + i * n + d, load(a + i * n + d) + blend<GROUP>(scale, y, d));
+        }
+    }
+}
+
 void solve(const SolveJob &job, int64_t begin, int64_t end) {
     const int64_t n = job.stride;
     Buffer<float> a(n * n);
     for (int64_t row = begin; row < end; ++row) {
         float *x = job.x + row * n;
         std::memset(x, 0, static_cast<size_t>(n) * sizeof(float));
+        if (job.rows.ptr[row] == job.rows.ptr[row + 1]) continue;
+        assemble(job, row, a, x);
+        factor(a, n);
+        substitute(a, x, n);
+    }
+}
+
+// For each wanted y of a row the entry with the largest part weight y_entry' a^-1 y above 0, the last of equals; or -1.
+void strongest_of_squares(const SolveJob &job, const Lists &wanted, int64_t others, int64_t *strongest, int64_t begin, int64_t end) {
+    const int64_t n = job.stride;
+    Buffer<float> a(n * n), x(n);
+    for (int64_t row = begin; row < end; ++row) {
         const int64_t start = job.rows.ptr[row], stop = job.rows.ptr[row + 1];
-        if (start == stop) continue;
-        std::memcpy(a, job.gram, static_cast<size_t>(n * n) * sizeof(float));
-        for (int64_t d = 0; d < n; ++d) a[d * n + d] += job.reg[row];
-        for (int64_t at = start; at < stop; at += GROUP) {
-            const float *y[GROUP];
-            float scale[GROUP], weight[GROUP] = {}, target[GROUP] = {};  // beyond the row's end: weight 0
-            for (int g = 0; g < GROUP; ++g) {
-                const int64_t entry = smaller(at + g, stop - 1);
-                y[g] = job.other + job.rows.index[entry] * n;
-                if (at + g < stop) {
-                    weight[g] = job.rows.value[entry];
-                    target[g] = job.target[entry];
+        std::fill(strongest + wanted.ptr[row], strongest + wanted.ptr[row + 1], int64_t{-1});
+        if (start == stop || wanted.ptr[row] == wanted.ptr[row + 1]) continue;
+        assemble(job, row, a, x);
+        factor(a, n);
+        for (int64_t at = wanted.ptr[row]; at < wanted.ptr[row + 1]; ++at) {
+            if (wanted.item[at] < 0 || wanted.item[at] >= others) continue;
+            std::memcpy(x, job.other + wanted.item[at] * n, static_cast<size_t>(n) * sizeof(float));
+            substitute(a, x, n);
+            float most = 0;
+            for (int64_t entry = start; entry < stop; ++entry) {
+                const float part = job.rows.value[entry] * dot(x, job.other + job.rows.index[entry] * n, n);
+                if (part > 0 && part >= most) {
+                    most = part;
+                    strongest[at] = entry;
                 }
             }
-            for (int64_t d = 0; d < n; d += LANES) store(x + d, load(x + d) + blend<GROUP>(target, y, d));
-            for (int64_t i = 0; i < n; ++i) {
-                for (int g = 0; g < GROUP; ++g) scale[g] = weight[g] * y[g][i];
-                for (int64_t d = 0; d <= i; d += LANES)  // the lower triangle, rounded up to whole vectors
-                    store(a + i * n + d, load(a + i * n + d) + blend<GROUP>(scale, y, d));
-            }
         }
-        cholesky(a, x, n);
     }
 }
 

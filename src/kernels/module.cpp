@@ -307,6 +307,28 @@ void least_squares(const MutableMatrix &x, const Matrix<float> &other, const Arr
     in_parallel(rows, SWEEP_GRAIN, threads, [&](int64_t begin, int64_t end) { kernel(job, begin, end); });
 }
 
+// Of the system that least_squares solves for each row: which entry speaks most for each wanted vector.
+Numpy<int64_t> strongest_of_squares(const Matrix<float> &other, const Array<int64_t> &ptr, const Array<int32_t> &index,
+                                    const Array<float> &weight, const Matrix<float> &gram, const Array<float> &reg,
+                                    const Array<int64_t> &wanted_ptr, const Array<int32_t> &wanted, int threads) {
+    const auto rows = static_cast<int64_t>(ptr.shape(0)) - 1, dim = static_cast<int64_t>(other.shape(1));
+    const auto others = static_cast<int64_t>(other.shape(0));
+    check(static_cast<int64_t>(gram.shape(0)) == dim && static_cast<int64_t>(gram.shape(1)) == dim, "other and gram must have equally many dimensions");
+    check(dim % 16 == 0, std::to_string(dim) + " dimensions: pad with zeros to a multiple of 16");
+    check(static_cast<int64_t>(reg.shape(0)) == rows, "reg must fit the rows");
+    const Csr entries = csr(ptr, index, weight, others);
+    const Lists lists = listed(wanted_ptr, wanted, rows, "wanted");
+    auto out = std::make_unique<std::vector<int64_t>>(wanted.shape(0));
+    {
+        nb::gil_scoped_release release;
+        const SolveJob job{entries, static_cast<int64_t>(index.shape(0)), weight.data(), other.data(), gram.data(), nullptr, reg.data(), nullptr, dim, 0};
+        in_parallel(rows, SWEEP_GRAIN, threads, [&](int64_t begin, int64_t end) {
+            active->strongest_of_squares(job, lists, others, out->data(), begin, end);
+        });
+    }
+    return numpy(std::move(out), {wanted.shape(0)});
+}
+
 Numpy<float> gram(const Matrix<float> &vectors, int threads) {
     const auto count = static_cast<int64_t>(vectors.shape(0)), dim = static_cast<int64_t>(vectors.shape(1));
     check(dim % 16 == 0, std::to_string(dim) + " dimensions: pad with zeros to a multiple of 16");
@@ -429,6 +451,8 @@ NB_MODULE(_kernels, m) {
           "right_value"_a, "row_norm"_a, "column_norm"_a, "shrink"_a, "k"_a, "threads"_a = 0);
     m.def("least_squares", &least_squares, "x"_a.noconvert(), "other"_a, "ptr"_a, "index"_a, "weight"_a, "target"_a, "gram"_a,
           "reg"_a, "steps"_a, "threads"_a = 0);
+    m.def("strongest_of_squares", &strongest_of_squares, "other"_a, "ptr"_a, "index"_a, "weight"_a, "gram"_a, "reg"_a,
+          "wanted_ptr"_a, "wanted"_a, "threads"_a = 0);
     m.def("gram", &gram, "vectors"_a, "threads"_a = 0);
     m.def("order", &order, "key"_a);
     nb::class_<IdSet>(m, "IdSet")

@@ -136,5 +136,6 @@ struct Table {
     void (*neighbours)(const NeighbourJob &, const int32_t *row, int64_t count);
     void (*descend)(const SolveJob &, int64_t begin, int64_t end);  // conjugate gradients
     void (*solve)(const SolveJob &, int64_t begin, int64_t end);  // Cholesky
+    void (*strongest_of_squares)(const SolveJob &, const Lists &wanted, int64_t others, int64_t *, int64_t begin, int64_t end);
     void (*gram)(const float *y, int64_t count, int64_t n, float *out, int64_t begin, int64_t end);  // rows of y' y
 };

@@ -175,6 +175,22 @@ def use(name: str) -> str:
 def sum_of_rows(query_ptr: Pointers, query_row: Ints, query_weight: Floats, matrix: Floats, threads: int = 0) -> Floats:
     """(B, I) the sum over a query's rows of weight * matrix[row], `matrix` (H, I); rows outside it are passed over."""
 
+def strongest_of_squares(
+    other: Floats,
+    ptr: Pointers,
+    index: Ints,
+    weight: Floats,
+    gram: Floats,
+    reg: Floats,
+    wanted_ptr: Pointers,
+    wanted: Ints,
+    threads: int = 0,
+) -> Pointers:
+    """(N,) the entry with the largest weight * other[entry]' A^-1 other[wanted] above 0, the last of equals; or -1.
+
+    A is the matrix of the system that `least_squares` solves for the row.
+    """
+
 def strongest_of_rows(
     query_ptr: Pointers,
     query_row: Ints,

@@ -88,19 +88,9 @@ class AlsModel:
     def because(self, queries: Queries, found: Candidates) -> Rows:
         """Each liking's part of the score: w y_h' A⁻¹ y, where A is the system that the person's vector solves."""
         liked = ops.liked(queries.history, self.half_life, len(self.item))
-        reg = self._reg(liked)
-        why = np.full(len(found), -1, np.int32)
-        for b in np.unique(found.query):
-            rows = slice(int(liked.ptr[b]), int(liked.ptr[b + 1]))
-            if rows.start == rows.stop:
-                continue
-            y, weight = self.item[liked["item"][rows]], liked["weight"][rows]
-            system = self.gram + (y * weight[:, None]).T @ y + reg[b] * np.eye(len(self.gram), dtype=np.float32)
-            mine = np.flatnonzero(found.query == b)
-            part = weight[:, None] * (y @ np.linalg.solve(system, ops.gather(self.item, found.item[mine], 0).T))
-            newest = len(part) - 1 - np.argmax(part[::-1], axis=0)
-            why[mine] = np.where(part.max(axis=0) > 0, liked["item"][rows][newest], -1)
-        return why
+        wanted = ops.pointers(found.query, len(queries))
+        system = (self.item, liked.ptr, liked["item"], liked["weight"], self.gram, self._reg(liked))
+        return ops.gather(liked["item"], _kernels.strongest_of_squares(*system, wanted, found.item), -1)
 
     def _user(self, queries: Queries) -> Vectors:
         return queries.once(self, "user", lambda: self.fold_in(queries.history))

@@ -309,3 +309,29 @@ def test_upper_product_is_the_upper_triangle_of_the_product(seed: int, rows: int
     right, left = as_lists(dense), as_lists(dense.T)
     question = left.ptr, left["item"], left["score"], right.ptr, right["item"], right["score"]
     np.testing.assert_array_equal(_kernels.upper_product(*question, rows), np.triu(dense.T @ dense))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.integers(1, 20))
+def test_strongest_of_squares_has_the_largest_part_of_the_solution(seed: int, others: int) -> None:
+    chance = np.random.default_rng(seed)
+    other = chance.normal(size=(others, 16)).astype(np.float32)
+    lists, wanted = some_lists(chance, 3, others), some_lists(chance, 3, others)
+    lists = lists.where((lists["item"] >= 0) & (lists["item"] < others))
+    weight, reg = chance.random(len(lists["item"])).astype(np.float32) + 0.1, np.float32([0.5, 1, 2])
+    gram = (0.1 * other.T @ other).astype(np.float32)
+    entry = _kernels.strongest_of_squares(
+        other, lists.ptr, lists["item"], weight, gram, reg, wanted.ptr, wanted["item"]
+    )
+    for at, (b, item) in enumerate(zip(wanted.owner, wanted["item"], strict=True)):
+        mine = np.flatnonzero(lists.owner == b)
+        if not (0 <= item < others) or not len(mine):
+            assert entry[at] == -1
+            continue
+        y, w = other[lists["item"][mine]].astype(np.float64), weight[mine]
+        system = gram + (y * w[:, None]).T @ y + reg[b] * np.eye(16)
+        part = w * (y @ np.linalg.solve(system, other[item]))
+        if abs(part.max()) > 1e-5:
+            assert (entry[at] >= 0) == (part.max() > 0)
+        if entry[at] >= 0:
+            assert part[mine.tolist().index(entry[at])] >= part.max() - 1e-5
