@@ -39,8 +39,9 @@ TRIALS = 12
 SECONDS = 600.0  # after which a search begins no other trial, whosever it is
 TUNED_ON = 3000  # validation questions at most: LensKit answers one at a time
 QUICK = 500  # questions, with --quick
-ORDERED = ("transitions", "ease-recent", "als-recent", "itemknn-recent")  # need to know what came first
-LARGE = 20_000  # items beyond which EASE is not run: it needs their square
+ORDERED = ("slist", "transitions", *(name for name in SPACES if name.endswith("-recent")))  # what came first matters
+LARGE = 20_000  # items beyond which those who need their square are not run
+DENSE = ("ease", "edlae", "dan", "slim", "slist")
 FUSED = ("transitions", "ease-recent", "ease", "als", "itemknn-recent")
 FUSED_UNORDERED = ("ease", "als", "itemknn", "userknn")
 
@@ -144,7 +145,7 @@ def run(ground: Ground, settings: Settings, models: Sequence[str]) -> list[Row]:
     """Fit, ask, judge and compare `models`, with chance and popularity beside."""
     split, test = ground.split, ground.split.test
     possible = [name for name in SPACES if ground.set in TIMED or name not in ORDERED]
-    possible = [name for name in possible if len(test.known) <= LARGE or not name.startswith("ease")]
+    possible = [name for name in possible if len(test.known) <= LARGE or name.removesuffix("-recent") not in DENSE]
     sources = [name for name in (FUSED if ground.set in TIMED else FUSED_UNORDERED) if name in possible]
     beside = {
         "random": baselines.random(len(test.known)),

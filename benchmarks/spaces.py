@@ -43,6 +43,19 @@ _KNN: Space = {
     "asymmetry": (0.3, 0.5, 0.7),
 }
 
+_EDLAE: Space = {"drop": (0.1, 0.2, 0.3, 0.5, 0.7), "reg": RIDGE}
+_DAN: Space = {
+    "reg": (0.1, 0.3, 1.0, 3.0, 10.0),
+    "item_power": (0.0, 0.1, 0.2, 0.3, 0.5),
+    "user_power": (0.0, 0.2, 0.4, 0.7),
+}
+_SLIM: Space = {"l1": (0.3, 1.0, 3.0, 10.0, 30.0), "l2": (10, 30, 100, 300, 1000)}
+_BSPM: Space = {
+    "factors": (32, 64, 128, 256, 448),
+    "strength": (0.1, 0.2, 0.3, 0.6, 1.0),
+    "time": (0.5, 1.0, 1.5, 2.0, 2.5),
+}
+
 SPACES: Mapping[str, Mapping[str, Space]] = {
     "als": {
         "shortlist": _ALS,
@@ -90,9 +103,38 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
         },
         "peer:lenskit": {"max_nbrs": NEIGHBOURS, "min_nbrs": (1, 2)},
     },
+    "edlae": {"shortlist": _EDLAE},
+    "dan": {"shortlist": _DAN},
+    "slim": {"shortlist": _SLIM},
+    "rp3beta": {
+        "shortlist": {"neighbours": NEIGHBOURS, "alpha": (0.5, 0.7, 1.0, 1.3), "beta": (0.2, 0.4, 0.6, 0.8)},
+    },
+    "turbocf": {
+        "shortlist": {
+            "alpha": (0.3, 0.4, 0.5, 0.6, 0.7),
+            "power": (0.5, 0.6, 0.8, 1.0, 1.3, 1.6),
+            "neighbours": (*NEIGHBOURS, 1000),
+        }
+    },
+    "gfcf": {"shortlist": {"factors": _BSPM["factors"], "strength": _BSPM["strength"]}},
+    "bspm": {"shortlist": _BSPM},
     "ease-recent": {"shortlist": {"reg": RIDGE, "half_life": HALF_LIFE}},
+    "edlae-recent": {"shortlist": {**_EDLAE, "half_life": HALF_LIFE}},
+    "dan-recent": {"shortlist": {**_DAN, "half_life": HALF_LIFE}},
+    "slim-recent": {"shortlist": {**_SLIM, "half_life": HALF_LIFE}},
+    "bspm-recent": {"shortlist": {**_BSPM, "half_life": HALF_LIFE}},
     "als-recent": {"shortlist": {**_ALS, "half_life": HALF_LIFE}},
     "itemknn-recent": {"shortlist": {**_KNN, "half_life": HALF_LIFE}},
+    "slist": {
+        "shortlist": {
+            "reg": (10, 30, 100, 300, 1000),
+            "past": (0.7, 1.0, 2.0, 4.0),
+            "future": (0.3, 0.5, 1.0, 2.0),
+            "whole": (0.0, 0.03, 0.1, 0.3, 0.6),
+            "days": (0.0, 30.0, 90.0, 365.0),
+            "half_life": (0.7, 1.0, 2.0, 4.0),
+        }
+    },
     "transitions": {
         "shortlist": {
             "window": (5, 10, 20),

@@ -1,5 +1,6 @@
 """Linear and graph models of closed form keep the contracts of recipes, sources, scorers and explainers."""
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from shortlist.types import Rows
 
 class Everything(SourceContract, ScorerContract, ExplainerContract):
     """Of models that propose every item that somebody liked."""
+
+    @abstractmethod
+    def make(self, world: World) -> Any: ...
 
     def knows(self, world: World) -> Rows:
         return np.unique(world.data.matrix.indices).astype(np.int32)

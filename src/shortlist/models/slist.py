@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from shortlist import ops
@@ -18,7 +19,7 @@ from shortlist.dataset import DAY, Dataset
 from shortlist.errors import ConfigError
 from shortlist.models import dense
 from shortlist.models.dense import DenseItems
-from shortlist.types import Ragged, Scores, Vectors
+from shortlist.types import Ragged, Rows, Vectors
 
 REACH = 6  # half-lives after which a liking is left out: it would weigh less than 2 in 100
 
@@ -58,21 +59,21 @@ class Slist:
         dense.invert(gram, "models.slist")
         return DenseItems.of(_without_diagonal(gram, target), item, data.n_items, self.half_life)
 
-    def _cuts(self, data: Dataset, item: np.ndarray) -> tuple[csr_array, csr_array]:
+    def _cuts(self, data: Dataset, item: Rows) -> tuple[csr_array, csr_array]:
         """S and T, a row for each liking: what faded before it, and what from it on."""
         place = np.full(data.n_items, -1, np.int32)
         place[item] = np.arange(len(item), dtype=np.int32)
         liked = data.sequences.where((data.sequences["weight"] > 0) & (place[data.sequences["item"]] >= 0))
         liked = Ragged(liked.ptr, {**liked.columns, "item": place[liked["item"]]})
         old = (data.now - liked["time"]) / DAY
-        count = np.sqrt(ops.decay(old, self.days)) if self.days > 0 else np.ones(len(old))
+        count = np.sqrt(ops.decay(old, self.days if self.days > 0 else np.inf))
         width = len(item)
         before = _faded(liked, range(-1, -ceil(REACH * self.past) - 1, -1), self.past, count, width)
         after = _faded(liked, range(ceil(REACH * self.future)), self.future, count, width)
         return before, after
 
 
-def _faded(liked: Ragged, steps: range, half_life: float, count: Scores, width: int) -> csr_array:
+def _faded(liked: Ragged, steps: range, half_life: float, count: NDArray[np.float64], width: int) -> csr_array:
     """(L, width) a row for each liking: the likings of its list so many `steps` away, the first of them whole."""
     at, owner = np.arange(len(liked["item"])), liked.owner
     rows, columns, values = [], [], []

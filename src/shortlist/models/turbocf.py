@@ -1,7 +1,7 @@
 """Turbo-CF: a polynomial low-pass filter of the item-item graph, nothing trained (Park, Shin, Shin, SIGIR 2024).
 
 P = R̃'R̃ with R̃ = D_U^-alpha R D_I^-(1-alpha), each entry raised to `power`; then P, or 2P - P², or
-P + 0.01 (-P³ + 10P² - 29P).
+P + 0.01 (-P³ + 10P² - 29P). The latter two are made for eigenvalues of at most 1, so P is scaled to that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shortlist.errors import ConfigError
 from shortlist.models import dense
 from shortlist.models.dense import DenseItems
 from shortlist.models.sparse import SparseItems
-from shortlist.types import Ragged
+from shortlist.types import Ragged, Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,23 @@ class TurboCf:
         item = dense.most_liked(data.matrix, self.most)
         first = dense.gram(_normalised(data.matrix[:, item], self.alpha)) ** np.float32(self.power)
         dense.mirror(first)
+        first /= _largest_eigenvalue(first)
         second = first @ first
         if self.order == 2:
             weight = 2 * first - second
         else:
             weight = np.float32(0.71) * first + np.float32(0.1) * second - np.float32(0.01) * (second @ first)
         return DenseItems.of(weight, item, data.n_items, self.half_life)
+
+
+def _largest_eigenvalue(matrix: Vectors, rounds: int = 30) -> np.float32:
+    """Of a symmetric matrix (S, S) without negative entries, by power iteration."""
+    vector = np.ones(len(matrix), np.float32)
+    length = np.float32(1)
+    for _ in range(rounds):
+        vector = matrix @ (vector / length)
+        length = np.linalg.norm(vector)
+    return length
 
 
 def _normalised(matrix: csr_array, alpha: float) -> csr_array:
