@@ -144,6 +144,7 @@ def nursery() -> None:
     answers = os.dup(1)
     os.write(answers, b"{}\n")
     codes: dict[int, int] = {}
+    alive: set[int] = set()
     for line in sys.stdin:
         wanted = json.loads(line)
         if "argv" in wanted:
@@ -153,14 +154,19 @@ def nursery() -> None:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
                 _born(wanted)
             codes.pop(pid, None)  # numbers of processes come again
+            alive.add(pid)
             said = {"pid": pid}
         else:
             pid = wanted["wait"]
             if pid not in codes:
                 ended, status = os.waitpid(pid, 0 if wanted["block"] else os.WNOHANG)
-                codes.update({pid: os.waitstatus_to_exitcode(status)} if ended else {})
+                if ended:
+                    codes[pid] = os.waitstatus_to_exitcode(status)
+                    alive.discard(pid)
             said = {"code": codes.get(pid)}
         os.write(answers, json.dumps(said).encode() + b"\n")
+    for pid in alive:  # whoever asked is gone: nobody else will end these
+        os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":
