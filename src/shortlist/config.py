@@ -173,9 +173,11 @@ class Settings:
         return self.home / self.serve.keys_path
 
     def store_url(self, role: str) -> str:
-        """The URL of a role, a relative file: path made absolute."""
+        """The URL of a role, a relative path of a file: or milvus: made absolute."""
         url: str = getattr(self.stores, role)
-        return f"file:{self.home / url[5:]}" if url.startswith("file:") else url
+        scheme, _, path = url.partition(":")
+        local = scheme == "file" or (scheme == "milvus" and not path.startswith("//"))
+        return f"{scheme}:{self.home / path}" if local else url
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -219,7 +219,7 @@ class Index(Protocol):
 
     def drop(self, space: str) -> None: ...
 
-    def spaces(self) -> Sequence[SpaceFacts]: ...  # by name
+    def spaces(self) -> Sequence[SpaceFacts]: ...  # in the order of their builds
 
 
 class Executor(Protocol):

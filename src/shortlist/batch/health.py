@@ -18,7 +18,7 @@ from shortlist.batch.train import read_window
 from shortlist.config import Settings
 from shortlist.data.held import AHEAD
 from shortlist.dataset import DAY, Dataset
-from shortlist.errors import DataError, ReleaseError, ShortlistError
+from shortlist.errors import DataError, ReleaseError, ShortlistError, StoreError
 from shortlist.protocols import Catalog
 from shortlist.stores import Stores
 from shortlist.types import Column, Columns, Mask, Rows
@@ -76,6 +76,19 @@ def examine(settings: Settings, stores: Stores, now: int) -> Iterator[Finding]:
         yield from _data(settings, stores.catalog, data, now)
     yield from _aside(settings, stores)
     yield from _release(settings, stores, data, now)
+    yield from _index(stores)
+
+
+def _index(stores: Stores) -> Iterator[Finding]:
+    """How much of the true nearest the index finds, space by space, as measured when each was built."""
+    remedy = "give its URL more breadth, links, bits or cells, or another kind: docs/howto/choose-an-index.md"
+    for each in stores.index.spaces():
+        said = f"{each.name}: {each.rows:,} vectors of {each.width}, {each.metric}, {each.kind}"
+        said += f", recall {each.recall:.3f}"
+        if each.recall < each.floor:
+            yield Finding("index", "error", f"{said}, under its floor of {each.floor}", remedy, StoreError.exit_code)
+        else:
+            yield ok("index", said)
 
 
 def _data(settings: Settings, catalog: Catalog, data: Dataset, now: int) -> Iterator[Finding]:

@@ -10,7 +10,8 @@ from shortlist import failpoints
 from shortlist.errors import NotFound, StoreError
 from shortlist.stores.database import Database
 from shortlist.stores.kinds import Kind
-from shortlist.stores.space import EVERYTHING, Space, checked
+from shortlist.stores.space import EVERYTHING, Space
+from shortlist.stores.vectors import checked
 from shortlist.types import Mask, Ragged, Rows, Scores, SpaceFacts, Vectors, empty_items
 
 GROWN = 10_000  # changed vectors beside a finder, or this share of all, after which the space is built again
@@ -51,10 +52,11 @@ class EmbeddedIndex:
     def _read(self) -> None:
         with self._database.read() as sql:
             folders = dict(sql.execute("SELECT name, folder FROM space"))
-            for name in [name for name in self._spaces if folders.get(name) != self._spaces[name].folder]:
-                del self._spaces[name]
+            for name, space in list(self._spaces.items()):
+                if space.folder and folders.get(name) != space.folder:
+                    del self._spaces[name]
             for name, folder in folders.items():
-                if name not in self._spaces:
+                if name not in self._spaces or not self._spaces[name].folder:
                     self._spaces[name] = self._load(name, folder)
                 space = self._spaces[name]
                 for seq, rows, vectors in sql.execute(
@@ -69,13 +71,17 @@ class EmbeddedIndex:
     def build(self, space: str, rows: Rows, vectors: Vectors, *, metric: str = "inner") -> None:
         """Put these in the place of the whole space. Of a row that is given twice the last vector holds.
 
-        StoreError when the configured kind finds less than its floor; the space stays what it was.
+        StoreError when the configured kind finds less than its floor; the space stays what it was. A reader builds
+        spaces that the writer does not have in its own memory.
         """
         rows, vectors = checked(space, rows, vectors, metric)
         self._build(space, rows, vectors, metric, refuse=True)
 
     def _build(self, space: str, rows: Rows, vectors: Vectors, metric: str, *, refuse: bool) -> None:
         with self._database.lock:
+            if self._database.read_only and space not in self._folders():
+                self._spaces[space] = Space.make(space, "", self._kind, metric, rows, vectors, refuse=refuse)
+                return
             with self._database.read() as sql:
                 row = sql.execute("SELECT value FROM meta WHERE key = 'index.folder'").fetchone()
             folder = str(int(row[0]) + 1 if row else 1)
@@ -138,7 +144,7 @@ class EmbeddedIndex:
         return held.search(vectors.astype(np.float32, copy=False), max(k, 0), nobody, allowed)
 
     def spaces(self) -> Sequence[SpaceFacts]:
-        return [self._spaces[name].facts(name) for name in sorted(self._spaces)]
+        return [space.facts(name) for name, space in sorted(self._spaces.items(), key=lambda each: each[1].order)]
 
     def _change(self, name: str, space: Space, rows: Rows, vectors: bytes | None) -> None:
         with self._database.lock:

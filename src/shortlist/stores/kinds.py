@@ -11,7 +11,6 @@ from shortlist.errors import ConfigError
 from shortlist.types import Mask, Positions, Vectors
 
 KINDS = ("exact", "lsh", "hnsw", "ivf", "pq")
-METRICS = ("inner", "cosine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +93,4 @@ def load(kind: Kind, folder: Path) -> Finder:
     return faiss_finder.load(kind, folder)
 
 
-__all__ = ["KINDS", "METRICS", "Finder", "Kind", "load", "make", "read"]
+__all__ = ["KINDS", "Finder", "Kind", "load", "make", "read"]

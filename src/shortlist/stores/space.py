@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shortlist import ops
-from shortlist.errors import DataError, ShapeError, StoreError
+from shortlist.errors import StoreError
 from shortlist.stores import kinds
 from shortlist.stores.arrays import save
 from shortlist.stores.database import explained
-from shortlist.stores.kinds import METRICS, Finder, Kind
+from shortlist.stores.kinds import Finder, Kind
+from shortlist.stores.vectors import DEPTH, fits, questions, unit
 from shortlist.types import Candidates, Mask, Positions, Ragged, Rows, Scores, SpaceFacts, Vectors, empty_items
 
 BLOCK = 1 << 22  # scores computed at once: 16 MB
 EVERYTHING = np.empty(0, np.bool_)
 FEW = 4096  # open vectors that are looked at one by one rather than found
 NARROW = 0.02  # share of open vectors below which a finder meets too few of them
-ASKED, DEPTH = 128, 100  # questions, and places of each, that recall is measured by
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Space:
     leaves a place marked -1."""
 
     def __init__(self, folder: str, about: About, rows: Rows, vectors: Vectors, finder: Finder | None = None) -> None:
-        self.folder = folder
+        self.folder = folder  # "" = only in memory
         self.about = about
         self.seq = 0  # the last change that is in memory
         self._finder = finder
@@ -120,22 +120,17 @@ class Space:
             return self._rows[here], self._vectors[here]
 
     @property
+    def order(self) -> int:
+        """Greater for what was built later; a reader's own have no folder and come last."""
+        return int(self.folder) if self.folder else 1 << 62
+
+    @property
     def grown(self) -> int:
         """Vectors that the finder does not know."""
         return self._count - self._built if self._finder is not None else 0
 
     def check(self, name: str, vectors: NDArray[Any], metric: str) -> None:
-        width = self._vectors.shape[1]
-        if vectors.ndim != 2 or vectors.shape[1] != width:
-            raise ShapeError(
-                f"space {name!r} holds vectors of {width} numbers, got shape {vectors.shape}",
-                hint="Vectors of one space come from one model; the name of the space carries the release.",
-            )
-        if metric != self.about.metric:
-            raise DataError(
-                f"space {name!r} was built for the metric {self.about.metric!r}, not {metric!r}",
-                hint="Ask by the metric of the space, or build it again: scores of two metrics do not compare.",
-            )
+        fits(name, self._vectors.shape[1], self.about.metric, vectors, metric)
 
     def apply(self, rows: Rows, vectors: bytes | None, seq: int) -> None:
         with self._lock:
@@ -213,15 +208,12 @@ class Space:
         return _permitted(top, rows[place[top.query, top.item]], exclude, k, len(asked))
 
     def measure(self) -> float:
-        """Recall at DEPTH against exact: of vectors that are held, and of means of five as people have them."""
+        """Recall at DEPTH against exact."""
         rows, held = self.held()
-        chance, k = np.random.default_rng(len(rows)), min(DEPTH, len(rows))
-        own = held[chance.integers(0, len(rows), ASKED // 2)]
-        mixed = held[chance.integers(0, len(rows), (ASKED // 2, 5))].mean(axis=1)
-        asked = np.concatenate((own, mixed))
-        every, nobody = np.ones(len(rows), np.bool_), empty_items(ASKED)
-        true = _table(_exact(rows, held, every, asked, k, nobody), ASKED, k)[1]
-        found = _table(self._near(rows, held, every, asked, k, nobody), ASKED, k)[1]
+        asked, k = questions(held), min(DEPTH, len(rows))
+        every, nobody = np.ones(len(rows), np.bool_), empty_items(len(asked))
+        true = _table(_exact(rows, held, every, asked, k, nobody), len(asked), k)[1]
+        found = _table(self._near(rows, held, every, asked, k, nobody), len(asked), k)[1]
         return float(np.mean(found >= true[:, -1:] - 1e-5 * np.abs(true[:, -1:])))
 
 
@@ -259,28 +251,3 @@ def _table(best: Candidates, asked: int, k: int) -> tuple[Rows, Scores]:
     found[best.query, column] = best.item
     scores[best.query, column] = best.columns["score"]
     return found, scores
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """Of length 1; zeros stay zeros."""
-    length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
-    made: Vectors = np.divide(vectors, length, out=np.zeros_like(vectors), where=length != 0)
-    return made
-
-
-def checked(space: str, rows: Rows, vectors: Vectors, metric: str) -> tuple[Rows, Vectors]:
-    """As they are stored. ShapeError or DataError when they are no vectors of catalog rows."""
-    rows, vectors = np.asarray(rows, np.int32), np.ascontiguousarray(vectors, np.float32)
-    if metric not in METRICS:
-        raise DataError(f"space {space!r}: no metric {metric!r}", hint=f"The metrics are {' and '.join(METRICS)}.")
-    if vectors.ndim != 2 or len(vectors) != len(rows):
-        raise ShapeError(f"space {space!r}: vectors of shape {vectors.shape} for {len(rows)} rows")
-    if len(rows) and rows.min() < 0:
-        raise ShapeError(f"space {space!r}: row {rows.min()} is not a catalog row")
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(bad):
-        raise DataError(
-            f"space {space!r}: the vector of row {rows[bad[0]]} is not finite",
-            hint="Train again or leave that row out; a NaN would spread into every list.",
-        )
-    return rows, unit(vectors) if metric == "cosine" else vectors
