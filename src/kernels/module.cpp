@@ -6,6 +6,7 @@
 #include "table.hpp"
 
 void bind_funnel(nb::module_ &m);  // funnel.cpp
+void bind_pairwise(nb::module_ &m);  // pairwise.cpp
 void bind_slim(nb::module_ &m);  // slim.cpp
 
 extern const Table kernels_baseline;
@@ -26,7 +27,11 @@ std::vector<const Table *> offered() {
     return tables;
 }
 
+}  // namespace
+
 const Table *active = offered().back();
+
+namespace {
 
 struct Found {  // room for k slots a row
     Found(int64_t rows, int64_t k, int64_t width) : k(std::max<int64_t>(0, std::min(k, width))), count(rows) {
@@ -467,6 +472,7 @@ NB_MODULE(_kernels, m) {
         .def("find", &IdRows::find, "id"_a)
         .def("add", &IdRows::add, "id"_a, "row"_a);
     bind_funnel(m);
+    bind_pairwise(m);
     bind_slim(m);
     m.def("variants", &variants);
     m.def("use", &use, "name"_a);

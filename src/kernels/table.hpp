@@ -118,6 +118,22 @@ struct CrossJob {  // left @ right, its columns from the diagonal on
     float *out;  // (rows, width), zeroed
 };
 
+struct PairwiseJob {  // people and items so that what a person likes scores above what is drawn from the pool
+    Csr rows;  // likings of each person, value = how often one is drawn
+    const int32_t *own;  // the items of `rows`, rising within each person
+    const int32_t *owner;  // (entries) whose liking it is; for an epoch
+    int64_t users;
+    const int32_t *pool;  // (pool_size) item rows
+    int64_t pool_size;
+    float *user, *item;  // (users, stride), (items, stride)
+    int64_t stride, bias;  // column `bias` of users is 1
+    float heaviest;  // of the values of `rows`; for an epoch
+    float rate, reg;  // length of a step, shrinkage
+    int32_t trials;  // WARP: draws for a violation; 0 = BPR
+    int64_t steps;  // for each person of a fold
+    uint64_t seed;
+};
+
 struct Table {
     const char *name;
     int32_t lanes;
@@ -138,4 +154,8 @@ struct Table {
     void (*solve)(const SolveJob &, int64_t begin, int64_t end);  // Cholesky
     void (*strongest_of_squares)(const SolveJob &, const Lists &wanted, int64_t others, int64_t *, int64_t begin, int64_t end);
     void (*gram)(const float *y, int64_t count, int64_t n, float *out, int64_t begin, int64_t end);  // rows of y' y
+    void (*pairwise_epoch)(const PairwiseJob &, int64_t begin, int64_t end);  // steps
+    void (*pairwise_fold)(const PairwiseJob &, int64_t begin, int64_t end);  // people
 };
+
+extern const Table *active;  // of the instruction set in use

@@ -140,6 +140,45 @@ def least_squares(
 def gram(vectors: Floats, threads: int = 0) -> Floats:
     """(D, D) vectors' vectors, `vectors` (R, D), D a multiple of 16; the same for any number of threads."""
 
+def pairwise_epoch(
+    user: Floats,
+    item: Floats,
+    ptr: Pointers,
+    index: Ints,
+    weight: Floats,
+    pool: Ints,
+    bias: int,
+    trials: int,
+    rate: float,
+    reg: float,
+    seed: int,
+    threads: int = 0,
+) -> None:
+    """In place, as many steps as there are likings, each for one drawn by its weight (above 0), against an item drawn
+    from `pool`: `user` (U, D) and `item` (I, D) move so that the liking scores higher. See models.pairwise.
+
+    D is a multiple of 16; column `bias` of `user` is 1. `trials` 0: BPR; else WARP with so many draws for a violation.
+    The same seed gives the same vectors with one thread; more overwrite one another now and then (Hogwild).
+    """
+
+def pairwise_fold(
+    item: Floats,
+    ptr: Pointers,
+    index: Ints,
+    weight: Floats,
+    pool: Ints,
+    bias: int,
+    trials: int,
+    rate: float,
+    reg: float,
+    steps: int,
+    seed: int,
+) -> Floats:
+    """(B, D) vectors of people by `steps` such steps each, from nothing, the items as they are; zeros without likings.
+
+    Nobody's vector depends on who else is asked for.
+    """
+
 def order(key: Pointers) -> Pointers:
     """(N,) positions that put `key` in rising order, equal keys as they come: np.argsort(kind="stable") by digits."""
 
