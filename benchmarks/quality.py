@@ -184,6 +184,8 @@ def run(ground: Ground, settings: Settings, models: Sequence[str]) -> list[Row]:
 def _note(model: str, side: str) -> str:
     if (model, side) == ("userknn", "peer:irspack"):
         return "; neighbours of people as they were in train: it does not take a newer history"
+    if (model, side) == ("bpr", "peer:implicit"):
+        return "; people as they were in train: it finds no vector for a newer history"
     if model.endswith("-recent"):
         return "; history weighted by recency"
     return ""

@@ -36,6 +36,15 @@ _ALS: Space = {
     "exponent": (0.5, 1.0),
     "iterations": (16,),  # as many as the peers make
 }
+_PAIRWISE: Space = {
+    "factors": FACTORS,
+    "rate": (0.02, 0.05, 0.1),
+    "reg": (0.003, 0.01, 0.03, 0.08, 0.15),
+    "epochs": (15, 30, 60, 120),
+    "popularity": (0.0, 0.5, 1.0),
+    "threads": (0,),  # as the peer
+}
+_WARP: Space = {**_PAIRWISE, "epochs": (10, 20, 40), "trials": (5, 10, 30)}
 _KNN: Space = {
     "weighting": ("cosine", "tfidf", "bm25"),
     "neighbours": NEIGHBOURS,
@@ -103,6 +112,16 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
         },
         "peer:lenskit": {"max_nbrs": NEIGHBOURS, "min_nbrs": (1, 2)},
     },
+    "bpr": {
+        "shortlist": _PAIRWISE,
+        "peer:implicit": {
+            "factors": FACTORS,
+            "learning_rate": (0.005, 0.01, 0.02, 0.05, 0.1),
+            "regularization": (0.003, 0.01, 0.03, 0.08, 0.15),
+            "iterations": (30, 60, 120, 240),
+        },
+    },
+    "warp": {"shortlist": _WARP},
     "edlae": {"shortlist": _EDLAE},
     "dan": {"shortlist": _DAN},
     "slim": {"shortlist": _SLIM},
@@ -123,6 +142,8 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
     "dan-recent": {"shortlist": {**_DAN, "half_life": HALF_LIFE}},
     "slim-recent": {"shortlist": {**_SLIM, "half_life": HALF_LIFE}},
     "bspm-recent": {"shortlist": {**_BSPM, "half_life": HALF_LIFE}},
+    "bpr-recent": {"shortlist": {**_PAIRWISE, "half_life": HALF_LIFE}},
+    "warp-recent": {"shortlist": {**_WARP, "half_life": HALF_LIFE}},
     "als-recent": {"shortlist": {**_ALS, "half_life": HALF_LIFE}},
     "itemknn-recent": {"shortlist": {**_KNN, "half_life": HALF_LIFE}},
     "slist": {

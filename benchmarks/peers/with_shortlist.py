@@ -18,6 +18,7 @@ from shortlist.eval import metrics, offline
 from shortlist.eval.protocol import Part
 from shortlist.features.scores import ModelScores
 from shortlist.models.als import Als
+from shortlist.models.bpr import Bpr
 from shortlist.models.bspm import Bspm
 from shortlist.models.dan import Dan
 from shortlist.models.ease import Ease
@@ -30,6 +31,7 @@ from shortlist.models.slist import Slist
 from shortlist.models.transitions import Transitions
 from shortlist.models.turbocf import TurboCf
 from shortlist.models.userknn import UserKnn
+from shortlist.models.warp import Warp
 from shortlist.pipeline import Pipeline, Recall
 from shortlist.protocols import Recipe, Scorer, Source
 from shortlist.rank.weighted import ZBlend
@@ -37,6 +39,7 @@ from shortlist.types import Events, Ragged
 
 RECIPES: Mapping[str, Callable[..., Recipe[Source]]] = {
     "als": Als,
+    "bpr": Bpr,
     "bspm": Bspm,
     "dan": Dan,
     "ease": Ease,
@@ -49,6 +52,7 @@ RECIPES: Mapping[str, Callable[..., Recipe[Source]]] = {
     "transitions": Transitions,
     "turbocf": TurboCf,
     "userknn": UserKnn,
+    "warp": Warp,
 }
 PROPOSED = 200  # items that each source of the fused pipeline proposes
 
