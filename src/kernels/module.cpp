@@ -6,6 +6,7 @@
 #include "table.hpp"
 
 void bind_funnel(nb::module_ &m);  // funnel.cpp
+void bind_walks(nb::module_ &m);  // walks.cpp
 void bind_pairwise(nb::module_ &m);  // pairwise.cpp
 void bind_slim(nb::module_ &m);  // slim.cpp
 
@@ -472,6 +473,7 @@ NB_MODULE(_kernels, m) {
         .def("find", &IdRows::find, "id"_a)
         .def("add", &IdRows::add, "id"_a, "row"_a);
     bind_funnel(m);
+    bind_walks(m);
     bind_pairwise(m);
     bind_slim(m);
     m.def("variants", &variants);

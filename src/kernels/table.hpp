@@ -118,6 +118,17 @@ struct CrossJob {  // left @ right, its columns from the diagonal on
     float *out;  // (rows, width), zeroed
 };
 
+struct SkipGramJob {
+    const int64_t *ptr;  // of the lists
+    const int32_t *item;
+    float *input, *output;  // (width, dim), dim a multiple of 16
+    int64_t dim, width;
+    const float *share;  // (width) and
+    const int32_t *other;  // (width): the alias table that noise is drawn from
+    const float *keep;  // (width) the chance of an occurrence to count
+    int32_t window, negatives;
+};
+
 struct PairwiseJob {  // people and items so that what a person likes scores above what is drawn from the pool
     Csr rows;  // likings of each person, value = how often one is drawn
     const int32_t *own;  // the items of `rows`, rising within each person
@@ -154,6 +165,7 @@ struct Table {
     void (*solve)(const SolveJob &, int64_t begin, int64_t end);  // Cholesky
     void (*strongest_of_squares)(const SolveJob &, const Lists &wanted, int64_t others, int64_t *, int64_t begin, int64_t end);
     void (*gram)(const float *y, int64_t count, int64_t n, float *out, int64_t begin, int64_t end);  // rows of y' y
+    void (*skip_gram)(const SkipGramJob &, int64_t begin, int64_t end, uint64_t seed, float rate);  // lists
     void (*pairwise_epoch)(const PairwiseJob &, int64_t begin, int64_t end);  // steps
     void (*pairwise_fold)(const PairwiseJob &, int64_t begin, int64_t end);  // people
 };

@@ -4,6 +4,7 @@ B queries, I items, D dimensions. `threads` 0 means every core; fewer than 64 qu
 Wrong shapes raise ValueError. Results are flat: (row, item, score), each (N,), rows in order.
 """
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -115,8 +116,8 @@ def neighbours(
 def elastic_net(gram: Floats, l1: float, l2: float, sweeps: int, tolerance: float, threads: int = 0) -> Flat:
     """For each item j the w >= 0, w_j = 0, with the least w'Gw / 2 - g_j'w + l2 |w|^2 / 2 + l1 sum w: (j, i, w_i > 0).
 
-    `gram` (S, S) symmetric. Coordinate descent; a column is done when no prediction moves by more than `tolerance` of
-    G_jj in a sweep, at the latest after `sweeps`. Columns in order, the items of each ascending.
+    `gram` (S, S) symmetric. Coordinate descent; a weight stays when its effect w_i G_ii would move by no more than
+    `tolerance` of G_jj; a column is done when all stay, at the latest after `sweeps`. Columns in order, the items of each ascending.
     """
 
 def least_squares(
@@ -266,4 +267,58 @@ def diversify(
     """(ptr, position) of at most `places` rows of each list by maximal marginal relevance, see rerank.mmr.
 
     `vector` (I, D) of length 1 or 0, `trade` by list; positions into `item`, in the order they are chosen.
+    """
+
+def item_graph(
+    ptr: Pointers,
+    item: Ints,
+    width: int,
+    reach: int,
+    sampled: bool,
+    seed: int,
+    threads: int = 0,
+    progress: Callable[[float], object] | None = None,
+) -> tuple[Pointers, Ints, Floats]:
+    """(ptr, item, weight) of the symmetric graph of what stands together in a list, each row rising.
+
+    A place is joined to `reach` places on either side; `sampled`: of its list shuffled and closed to a ring, each pair
+    weighing so much that the sum is expected to be that of all pairs, and exactly all where a list has 2 * reach + 1
+    places or fewer. The same for any number of threads. `progress` is told the share done, from the calling thread.
+    """
+
+def random_walks(
+    ptr: Pointers,
+    index: Ints,
+    weight: Floats,
+    walks: int,
+    length: int,
+    p: float,
+    q: float,
+    seed: int,
+    threads: int = 0,
+    progress: Callable[[float], object] | None = None,
+) -> Ints:
+    """(walks, length) nodes; a walk starts at a node by its strength, goes on by weight, and by node2vec's p and q.
+
+    No walks where there are no edges. The same for any number of threads.
+    """
+
+def skip_gram(
+    input: Floats,
+    output: Floats,
+    ptr: Pointers,
+    item: Ints,
+    noise: Floats,
+    keep: Floats,
+    window: int,
+    negatives: int,
+    epochs: int,
+    rate: float,
+    seed: int,
+    threads: int = 0,
+    progress: Callable[[float], object] | None = None,
+) -> None:
+    """Skip-gram with negative sampling, in place, `input` and `output` (I, D), D a multiple of 16.
+
+    Noise is drawn by `noise` (I,), an occurrence counts with the chance `keep` (I,). One thread repeats exactly.
     """
