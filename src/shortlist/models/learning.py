@@ -1,0 +1,209 @@
+"""Gradient descent for the neural models: one loop with early stopping and checkpoints, for arrays of any names.
+
+PyTorch (extra: torch) is imported when a model is fitted and never otherwise; what it learned leaves as numpy arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shortlist import ops
+from shortlist.errors import ConfigError
+from shortlist.protocols import Source
+from shortlist.types import Queries, Ragged, Rows, Vectors
+
+Arrays: TypeAlias = dict[str, Vectors]
+Tensors: TypeAlias = dict[str, Any]
+HELD_SHARE = 0.1  # of the people at most are held out to see when to stop
+DEPTH = 10  # of the list that is looked at for it
+FEWEST = 3  # likings of somebody who is held out
+
+
+def library(where: str) -> Any:
+    """The module torch; ConfigError when it is not installed."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ConfigError(
+            f"this model is learned with PyTorch, which cannot be loaded ({error})",
+            where=where,
+            hint="pip install 'shortlist[torch]' where models are trained; serving them needs nothing",
+        ) from error
+    return torch
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The last liking of some people, hidden from learning."""
+
+    queries: Queries  # (B,) asked at the moment of that liking, with all that was liked before
+    target: Rows  # (B,)
+
+    def score(self, model: Source) -> float:
+        """Mean NDCG@10 of the hidden items among all that the person did not like before."""
+        found = model.recall(self.queries, DEPTH)
+        place = np.arange(len(found)) - ops.pointers(found.query, len(self.queries))[:-1][found.query]
+        hit = found.item == self.target[found.query]
+        return float((hit / np.log2(place + 2.0)).sum() / max(1, len(self.queries)))
+
+
+def hold_out(liked: Ragged, most: int, chance: np.random.Generator) -> tuple[Ragged, Held]:
+    """`liked` (U lists by user row, oldest first) without the last row of `most` people (a tenth of all at most)."""
+    able = np.flatnonzero(liked.length >= FEWEST)
+    who = np.sort(chance.choice(able, min(most, int(len(able) * HELD_SHARE)), replace=False))
+    last = liked.ptr[1:][who] - 1
+    kept = np.ones(len(liked["item"]), np.bool_)
+    kept[last] = False
+    rest = liked.where(kept)
+    history = rest.take(who)
+    queries = Queries.of(
+        who, history=history, exclude=Ragged(history.ptr, {"item": history["item"]}), time=liked["time"][last]
+    )
+    return rest, Held(queries, liked["item"][last])
+
+
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """How long and how fast to learn; part of the recipes that do."""
+
+    epochs: int = 100  # at most
+    patience: int = 5  # epochs without a better score on the held-out people before it stops
+    held: int = 2000  # people whose last liking is held out, a tenth of all at most
+    batch: int = 128
+    rate: float = 0.001  # of Adam
+    decay: float = 0.0  # of weights, decoupled
+    clip: float = 5.0  # longest gradient
+    threads: int = 0  # of PyTorch; 0 = all. One thread repeats a seeded run exactly
+    checkpoint: str = ""  # file (.npz) that an interrupted run goes on from, written every epoch; empty = none
+
+    def run(
+        self,
+        torch: Any,
+        start: Arrays,
+        loss: Callable[[Tensors, Any], Any],
+        batches: Callable[[np.random.Generator], Iterable[Any]],
+        score: Callable[[Arrays], float] | None,
+        *,
+        seed: int,
+        facts: object,
+    ) -> Arrays:
+        """The arrays of the best epoch by `score` (None = the last), from `start` on, by Adam on `loss` (parameters,
+        batch).
+
+        Chance in epoch e comes from `seed` and e alone, so a run that was interrupted goes on as if it had not been.
+        `facts` tells a checkpoint of this training from that of another, which is not used.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.threads or threads)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                return self._run(torch, start, loss, batches, score, seed, facts)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _run(
+        self,
+        torch: Any,
+        start: Arrays,
+        loss: Callable[[Tensors, Any], Any],
+        batches: Callable[[np.random.Generator], Iterable[Any]],
+        score: Callable[[Arrays], float] | None,
+        seed: int,
+        facts: object,
+    ) -> Arrays:
+        run = _Run(torch, start, self)
+        key = hashlib.sha256(repr((seed, facts)).encode()).hexdigest()
+        path = Path(self.checkpoint) if self.checkpoint else None
+        run.resume(path, key)
+        while run.epoch < self.epochs and run.epoch - run.best_epoch < self.patience:
+            run.epoch += 1
+            torch.manual_seed(seed * 1_000_003 + run.epoch)
+            for batch in batches(np.random.default_rng((seed, run.epoch))):
+                run.optimizer.zero_grad()
+                loss(run.parameters, batch).backward()
+                torch.nn.utils.clip_grad_norm_(run.parameters.values(), self.clip)
+                run.optimizer.step()
+            reached = score(run.arrays()) if score else run.best_score
+            if score is None or reached > run.best_score:
+                run.best, run.best_score, run.best_epoch = run.arrays(), reached, run.epoch
+            run.save(path, key)
+        if path:
+            path.unlink(missing_ok=True)
+        return run.best
+
+
+class _Run:
+    """Where a training is: everything that a checkpoint holds."""
+
+    def __init__(self, torch: Any, start: Arrays, descent: Descent) -> None:
+        self.torch = torch
+        self.parameters: Tensors = {
+            name: torch.tensor(each, dtype=torch.float32, requires_grad=True) for name, each in start.items()
+        }
+        self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=descent.rate, weight_decay=descent.decay)
+        self.best, self.best_score, self.best_epoch, self.epoch = start, -1.0, 0, 0
+
+    def arrays(self) -> Arrays:
+        return {name: each.detach().numpy().copy() for name, each in self.parameters.items()}
+
+    def save(self, path: Path | None, key: str) -> None:
+        if path is None:
+            return
+        held: dict[str, NDArray[Any]] = {
+            "key": np.array(key),
+            "at": np.array([self.epoch, self.best_epoch], np.int64),
+            "score": np.array(self.best_score),
+        }
+        for name, each in self.parameters.items():
+            held[f"now.{name}"], held[f"best.{name}"] = each.detach().numpy(), self.best[name]
+            state = self.optimizer.state.get(each, {})
+            held |= {f"adam.{part}.{name}": value.numpy() for part, value in state.items()}
+        draft = path.with_name(f".{path.name}.draft")
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            np.savez(file, **held)  # type: ignore[arg-type]  # its stub takes names for its own options
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+
+    def resume(self, path: Path | None, key: str) -> None:
+        """Go on from `path`, if it is a whole checkpoint of the same training."""
+        held = _read(path, key)
+        if not held:
+            return
+        self.epoch, self.best_epoch = (int(each) for each in held["at"])
+        self.best_score = float(held["score"])
+        self.best = {name: held[f"best.{name}"] for name in self.parameters}
+        with self.torch.no_grad():
+            for name, each in self.parameters.items():
+                each.copy_(self.torch.from_numpy(held[f"now.{name}"]))
+                parts = [part for part in ("step", "exp_avg", "exp_avg_sq") if f"adam.{part}.{name}" in held]
+                for part in parts:
+                    self.optimizer.state[each][part] = self.torch.tensor(held[f"adam.{part}.{name}"])
+
+
+def _read(path: Path | None, key: str) -> Mapping[str, NDArray[Any]]:
+    if path is None or not path.exists():
+        return {}
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+            return dict(held) if str(held["key"]) == key else {}
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # cut short: as if there were none
+        return {}
+
+
+def digest(*arrays: NDArray[Any]) -> str:
+    """A short name of the contents of `arrays`."""
+    made = hashlib.sha256()
+    for each in arrays:
+        made.update(np.ascontiguousarray(each).tobytes())
+    return made.hexdigest()
