@@ -1,0 +1,100 @@
+"""Blueprints turn real files into a running system: ingest, train, serve, answer."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from shortlist import config
+from shortlist.config import Settings
+from shortlist.data.load import load
+from shortlist.stores import ROLES, open_stores
+from tests.end_to_end.test_http import Served, serving
+
+ROWS = 6_000  # of the real ratings: some 60 people
+
+
+@pytest.fixture
+def folder() -> Path:
+    folder = Path(os.environ.get("SHORTLIST_DATA") or Path(__file__).parents[2] / "../shared/data") / "anime"
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} does not exist; name the folder of data sets in SHORTLIST_DATA")
+    return folder
+
+
+def ingested(name: str, folder: Path, home: Path) -> Settings:
+    """The blueprint as somebody's shortlist.toml, beside the catalogue and a cut of the ratings."""
+    (home / "shortlist.toml").write_text((files("shortlist") / "blueprints" / f"{name}.toml").read_text("utf-8"))
+    (home / "anime.csv").write_bytes((folder / "anime.csv").read_bytes())
+    ratings = (folder / "rating_part23_of_23.csv").read_text("utf-8").splitlines()[:ROWS]
+    (home / "rating.csv").write_text("\n".join(["user_id,anime_id,rating", *ratings]))
+    settings = config.load(home, {})
+    with open_stores({role: settings.store_url(role) for role in ROLES}) as stores:
+        for each, mapping in settings.ingest.items():
+            summary = load(
+                home / mapping.source.replace("*", ""),
+                mapping,
+                stores.catalog,
+                stores.log,
+                kinds=settings.kinds,
+                now=1_700_000_000_000_000,
+                rejects=home / f"{each}.rejects",
+            )
+            assert summary.accepted
+            assert not summary.rejected
+    return settings
+
+
+def titles(served: Served, **asked: object) -> list[str]:
+    return [item["id"] for item in served.recommend(**asked)["items"]]
+
+
+def seen(home: Path, user: str) -> set[str]:
+    rows = [line.split(",") for line in (home / "rating.csv").read_text().splitlines()[1:]]
+    return {item for who, item, _ in rows if who == user}
+
+
+def test_anime(folder: Path, tmp_path: Path, publish: Callable[..., str]) -> None:
+    settings = ingested("anime", folder, tmp_path)
+    publish(settings)
+    with serving(settings) as served:
+        for scenario in ("home", "most_rated", "high_rated", "user_vector", "recent_clicks"):
+            for user in ("72561", "72570", "nobody"):
+                page = titles(served, user_id=user, scenario=scenario, seed=3)
+                assert len(page) == len(set(page)) == 20, scenario
+                assert not set(page) & seen(tmp_path, user)
+        answer = served.recommend(user_id="72561", seed=3)
+        assert len({source for item in answer["items"] for source in item["sources"]}) >= 4
+        rows = served.runtime.catalog.rows("item", [item["id"] for item in answer["items"]])
+        genres = served.runtime.catalog.read("item", rows, ["genres"])["genres"]
+        assert max(Counter(genre for each in genres for genre in each).values()) <= 8  # refilled places are not counted
+        votes = Counter(line.split(",")[1] for line in (tmp_path / "rating.csv").read_text().splitlines()[1:])
+        assert all(votes[item] >= 5 for item in titles(served, user_id="nobody", scenario="high_rated"))
+        before = titles(served, user_id="nobody", scenario="recent_clicks")
+        served.tell({"user_id": "nobody", "item_id": "20", "type": "click"})
+        after = titles(served, user_id="nobody", scenario="recent_clicks")
+        assert after != before
+        assert "20" not in after
+        similar = served.client.get("/v1/items/20/similar").json()["items"]
+        assert len(similar) == 20
+        assert "20" not in {item["id"] for item in similar}
+
+
+def test_item2vec(folder: Path, tmp_path: Path, publish: Callable[..., str]) -> None:
+    settings = ingested("item2vec", folder, tmp_path)
+    publish(settings)
+    with serving(settings) as served:
+        pages = {}
+        for scenario in ("home", "node2vec", "lists"):
+            answer = served.recommend(user_id="72561", scenario=scenario)
+            pages[scenario] = [item["id"] for item in answer["items"]]
+            assert len(set(pages[scenario])) == 20
+            assert not set(pages[scenario]) & seen(tmp_path, "72561")
+            assert not any(item.get("fallback") for item in answer["items"])
+        assert len(set(map(tuple, pages.values()))) == 3
+        assert len(titles(served, user_id="nobody")) == 20
+        similar = served.client.get("/v1/items/20/similar").json()["items"]
+        assert "20" not in {item["id"] for item in similar}
