@@ -19,9 +19,10 @@ public:
         std::copy(gram_ + j * size_, gram_ + (j + 1) * size_, rest_.begin());  // g_j - G w
         const float small = tolerance * gram_[j * size_ + j];
         for (int sweep = 0; sweep < sweeps; ++sweep) {
-            float most = 0;
-            for (int64_t i = 0; i < size_; ++i) most = i == j ? most : std::max(most, step(i, l1, l2));
-            if (most <= small) break;
+            bool moved = false;
+            for (int64_t i = 0; i < size_; ++i)
+                if (i != j && step(i, l1, l2, small)) moved = true;
+            if (!moved) break;
         }
     }
 
@@ -36,18 +37,18 @@ public:
     }
 
 private:
-    // The best weight of item i while the others stay; how far the prediction of i moved.
-    float step(int64_t i, float l1, float l2) {
+    // Give item i the best weight while the others stay; not when its effect moves by no more than `small`.
+    bool step(int64_t i, float l1, float l2, float small) {
         const auto at = static_cast<size_t>(i);
         const float *row = gram_ + i * size_, own = row[i];
-        if (!(own > 0)) return 0;
+        if (!(own > 0)) return false;
         const float next = std::max(0.0f, rest_[at] + own * weight_[at] - l1) / (own + l2);
         const float moved = next - weight_[at];
-        if (moved == 0) return 0;
+        if (std::fabs(moved) * own <= small) return false;
         weight_[at] = next;
         float *rest = rest_.data();
         for (int64_t n = 0; n < size_; ++n) rest[n] -= moved * row[n];
-        return std::fabs(moved) * own;
+        return true;
     }
 
     const float *gram_;

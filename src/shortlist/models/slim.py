@@ -25,7 +25,7 @@ class Slim:
     l1: float = 3.0  # larger: fewer weights
     l2: float = 100.0  # ridge; larger trusts popular pairs more
     sweeps: int = 30  # at most, over all weights of an item
-    tolerance: float = 1e-3  # of a weight's effect, relative; a sweep that moves less is the last
+    tolerance: float = 1e-3  # a weight stays when its effect would move by less, in parts of the item's likings
     most: int = 20_000  # items that take part, the most liked; the others are left to other sources
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 

@@ -302,6 +302,14 @@ def test_settings_that_make_no_sense_are_refused_by_name(world: World, recipe: A
     assert caught.value.where == where
 
 
+@pytest.mark.parametrize(
+    "recipe", [Edlae(), Dan(), Slim(), Rp3Beta(), TurboCf(), TurboCf(order=3), GfCf(), Bspm(), Slist()], ids=repr
+)
+def test_nothing_learned_is_nothing_said(world: World, recipe: Any) -> None:
+    model = recipe.fit(world.data.before(0), seed=0)
+    assert len(model.recall(world.queries(), 5)) == 0
+
+
 @pytest.fixture(scope="module")
 def real(request: pytest.FixtureRequest) -> Callable[[Path], Split]:
     kept: dict[Path, Split] = {}
