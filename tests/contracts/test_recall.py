@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from shortlist.models.als import Als
 from shortlist.models.transitions import Transitions
 from shortlist.recall.arrivals import Arrivals, ArrivalsModel
 from shortlist.recall.editorial import Editorial
@@ -11,6 +12,7 @@ from shortlist.recall.explore import Explore
 from shortlist.recall.fresh import Fresh
 from shortlist.recall.given import Given
 from shortlist.recall.ladder import Ladder
+from shortlist.recall.nearest import Nearest
 from shortlist.recall.popular import Popular
 from shortlist.recall.similar import Similar
 from shortlist.recall.toprated import TopRated
@@ -103,3 +105,17 @@ class TestExplore(SourceContract):
 class TestSimilar(SourceContract, ExplainerContract):
     def make(self, world: World) -> Any:
         return Similar(Transitions().fit(world.data, seed=0))
+
+
+class TestNearest(SourceContract):
+    def make(self, world: World) -> Nearest:
+        return Nearest(Als(factors=20, iterations=4).fit(world.data, seed=0), self.stores(world)["index"])
+
+    def knows(self, world: World) -> Rows:
+        return np.unique(world.data.matrix.indices).astype(np.int32)  # what somebody liked
+
+
+class TestNearestToWhatIsInView(SourceContract):
+    def make(self, world: World) -> Nearest:
+        model = Als(factors=20, iterations=4).fit(world.data, seed=0)
+        return Nearest(model, self.stores(world)["index"], metric="cosine", about="context")

@@ -89,4 +89,5 @@ class Nearest:
         vectors = ops.gather(item, context["item"], 0)
         summed = np.zeros((len(queries), item.shape[1]), np.float32)
         np.add.at(summed, context.owner, vectors)
-        return summed / np.maximum(context.length, 1)[:, None].astype(np.float32)
+        summed /= np.maximum(context.length, 1)[:, None]
+        return summed

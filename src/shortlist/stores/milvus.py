@@ -33,7 +33,6 @@ except ImportError as error:
         hint='Install it with: pip install "shortlist[milvus]".',
     ) from error
 
-SPACES = "shortlist_spaces"  # one row a space: what it is, and where
 BATCH = 2000  # rows of one request
 MOST = 16_384  # rows that Milvus returns of one search
 EVERYTHING = np.empty(0, np.bool_)
@@ -60,6 +59,7 @@ class Options:
     kind: str = "hnsw"  # hnsw | exact
     floor: float = 0.0  # recall@100 against exact that a build must reach; breadth is doubled until it does
     breadth: int = 128  # of one search in the graph
+    prefix: str = "shortlist"  # of its collections, where several installations share a server
     token: str = ""  # user:password, or an API key
     timeout: float = 10.0  # seconds of one request
 
@@ -82,9 +82,9 @@ class Milvus:
         except msgspec.ValidationError as error:
             raise ConfigError(f"an option does not fit: {error}", where=f"stores.{role}") from None
         unknown = [name for name in options if name not in Options.__slots__]
-        if unknown or given.kind not in ("hnsw", "exact"):
-            wrong = f"{unknown[0]!r} is not an option" if unknown else f"kind is {given.kind!r}"
-            hint = f"The options are {', '.join(Options.__slots__)}; kind is hnsw or exact."
+        if unknown or given.kind not in ("hnsw", "exact") or not given.prefix.isidentifier():
+            wrong = f"{unknown[0]!r} is not an option" if unknown else f"kind {given.kind!r}, prefix {given.prefix!r}"
+            hint = f"The options are {', '.join(Options.__slots__)}; kind is hnsw or exact, prefix letters and digits."
             raise ConfigError(wrong, where=f"stores.{role}", hint=hint)
         self._index = MilvusIndex(self._address, given, read_only=self._read_only)
         return self._index
@@ -106,16 +106,17 @@ class MilvusIndex:
 
     def __init__(self, address: str, options: Options, *, read_only: bool = False) -> None:
         self._address, self._options, self._read_only = address, options, read_only
+        self._names = f"{options.prefix}_spaces"  # one row a space: what it is, and where
         with self._explained():
             if not address.startswith("http:"):
                 Path(address).parent.mkdir(parents=True, exist_ok=True)
             self._client = MilvusClient(address, token=options.token, timeout=options.timeout)
-            if not self._client.has_collection(SPACES) and not read_only:
+            if not self._client.has_collection(self._names) and not read_only:
                 schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
                 schema.add_field("name", DataType.VARCHAR, is_primary=True, max_length=512)
                 schema.add_field("about", DataType.VARCHAR, max_length=4096)
                 schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)  # Milvus wants one
-                self._create(SPACES, schema, "FLAT", "L2")
+                self._create(self._names, schema, "FLAT", "L2")
         self._spaces: dict[str, About] = {}
         self.refresh()
 
@@ -126,7 +127,7 @@ class MilvusIndex:
         """See what another process has built and dropped since."""
         with self._explained():
             found = self._client.query(
-                SPACES, filter='name != ""', output_fields=["name", "about"], consistency_level="Strong"
+                self._names, filter='name != ""', output_fields=["name", "about"], consistency_level="Strong"
             )
         self._spaces = {each["name"]: msgspec.json.decode(each["about"], type=About) for each in found}
 
@@ -139,7 +140,7 @@ class MilvusIndex:
         rows, vectors = checked(space, rows, vectors, metric)
         last = np.sort(len(rows) - 1 - np.unique(rows[::-1], return_index=True)[1])
         rows, vectors = rows[last], vectors[last]
-        collection = f"shortlist_{re.sub(r'[^0-9A-Za-z]', '_', space)[:80]}_{uuid4().hex[:12]}"
+        collection = f"{self._options.prefix}_{re.sub(r'[^0-9A-Za-z]', '_', space)[:80]}_{uuid4().hex[:12]}"
         kind = self._options.kind
         made = 1 + max((each.made for each in self._spaces.values()), default=0)
         about = About(collection, vectors.shape[1], metric, kind, self._options.breadth, 1.0, made)
@@ -188,7 +189,7 @@ class MilvusIndex:
         if about is not None:
             self._writes()
             with self._explained():
-                self._client.delete(SPACES, filter=f"name == {_quoted(space)}")
+                self._client.delete(self._names, filter=f"name == {_quoted(space)}")
                 self._client.drop_collection(about.collection)
 
     def search(
@@ -254,6 +255,7 @@ class MilvusIndex:
                 data=_wide(asked).tolist(),
                 limit=count,
                 filter=condition,
+                output_fields=["row"],
                 search_params={"metric_type": "IP", "params": how},
                 consistency_level="Strong",
             )
@@ -324,8 +326,8 @@ class MilvusIndex:
     def _name(self, space: str, about: About) -> None:
         row = {"name": space, "about": msgspec.json.encode(about).decode(), "vector": [0.0, 0.0]}
         with self._explained():
-            self._client.upsert(SPACES, [row])
-            self._client.flush(SPACES)
+            self._client.upsert(self._names, [row])
+            self._client.flush(self._names)
         self._spaces[space] = about
 
     def _writes(self) -> None:
