@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,20 @@ def _here(host: str | bytes) -> bool:
 
 
 sys.addaudithook(_stay_at_home)
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """What one test does to the loggers is undone before the next."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("shortlist")]
+    for each in (loggers := [logging.getLogger(name) for name in {"shortlist", *names}]):
+        each.disabled = False
+    before = [(each.level, each.propagate, each.handlers) for each in loggers]
+    yield
+    for each, (level, propagate, handlers) in zip(loggers, before, strict=True):
+        each.level, each.propagate, each.handlers = level, propagate, handlers
+        each.manager._clear_cache()
+
 
 EASE = {"use": "models.ease:Ease"}
 FILTERS = {"seen": {"use": "filters.seen:Seen"}, "available": {"use": "filters.available:Available"}}

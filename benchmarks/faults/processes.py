@@ -17,6 +17,8 @@ from typing import Any, Self
 
 import httpx
 
+import shortlist
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds until something that should have happened counts as broken
 
@@ -25,7 +27,8 @@ class Nursery:
     """Starts processes by forking from one that has everything imported."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join((str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")))
+        package = Path(shortlist.__file__).parents[1]  # the same build as here
+        path = os.pathsep.join((str(ROOT), str(package), os.environ.get("PYTHONPATH", "")))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.faults.child"],
             stdin=subprocess.PIPE,

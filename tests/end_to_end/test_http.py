@@ -442,7 +442,7 @@ class Breaks:
         raise FilterFailed("never reached")
 
 
-def test_a_filter_that_fails_is_a_503_and_a_source_that_fails_is_told(served: Served) -> None:
+def test_a_filter_that_fails_and_a_source_that_fails_are_told(served: Served) -> None:
     version, home = served.runtime.release.version, served.runtime.release.pipelines["home"]
     broken = replace(home.sources["ease"], source=Breaks())
     served.runtime.release = Release(version, {"home": replace(home, sources={**home.sources, "ease": broken})}, {})
@@ -454,10 +454,13 @@ def test_a_filter_that_fails_is_a_503_and_a_source_that_fails_is_told(served: Se
     assert answer["degradation"]["stages"] == ["recall ease"]
     assert "weather" in answer["degradation"]["reasons"][0]
     served.runtime.release = Release(version, {"home": replace(home, filters={"rights": Breaks()})}, {})
-    refused = served.client.post("/v1/recommend", json={})
+    told = served.recommend()["degradation"]  # to somebody unknown nothing was promised
+    assert told["level"].startswith("fallback")
+    assert "filter rights" in told["reasons"][0]
+    refused = served.client.post("/v1/recommend", json={"user_id": "u4"})
     assert "filter rights" in problem(refused, "dependency_unavailable").detail
     assert refused.headers["retry-after"] == "1"
-    batch = served.client.post("/v1/recommend:batch", json={"requests": [{}]}).json()
+    batch = served.client.post("/v1/recommend:batch", json={"requests": [{"user_id": "u4"}]}).json()
     assert batch["results"][0]["status"] == 503
 
 

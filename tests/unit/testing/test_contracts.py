@@ -108,7 +108,10 @@ def test_a_source_that_is_short_is_caught():
             return found.take(ops.permitted(found.query, found.item, queries.exclude, queries.allowed))
 
     failed = complaints(Suite, lambda world: Short())
-    assert failed == {"test_recall_is_not_short_while_permitted_items_remain"}
+    assert failed == {
+        "test_recall_is_not_short_while_permitted_items_remain",
+        "test_a_narrow_filter_acts_inside_retrieval",
+    }
 
 
 @dataclass(frozen=True)
