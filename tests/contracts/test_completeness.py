@@ -97,6 +97,8 @@ def covered(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[type, type]]:
     """(class, suite): what the contract classes make when they are asked to."""
     pairs: set[tuple[type, type]] = set()
     for suite in suites():
+        if any(mark.name == "slow" for mark in getattr(suite, "pytestmark", ())):
+            continue
         if issubclass(suite, contracts.Contract):
             test = suite()
             made = type(test.make(test.world()))

@@ -119,7 +119,7 @@ class Item2Vec:
         if not self.sample:
             return np.ones(len(count), np.float32)
         share = self.sample * count.sum() / np.maximum(count, 1)
-        return np.minimum(np.sqrt(share) + share, 1).astype(np.float32)
+        return np.asarray(np.minimum(np.sqrt(share) + share, 1), np.float32)
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,7 @@ class Item2VecModel:
 
     @cached_property
     def _known(self) -> Mask:
-        known: Mask = self.item.any(axis=1)
-        return known
+        return np.asarray(self.item.any(axis=1), np.bool_)
 
     def _liked(self, queries: Queries) -> Ragged:
         return ops.liked(queries.history, self.half_life, len(self.item))
@@ -167,4 +166,4 @@ class Item2VecModel:
         """(B, D) of length 1; zeros where nothing known is liked."""
         total = _kernels.sum_of_rows(liked.ptr, liked["item"], liked["weight"], self.item)
         length: NDArray[np.float32] = np.linalg.norm(total, axis=1, keepdims=True)
-        return total / np.maximum(length, np.float32(1e-12))
+        return np.asarray(total / np.maximum(length, np.float32(1e-12)), np.float32)
