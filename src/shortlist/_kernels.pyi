@@ -117,7 +117,8 @@ def elastic_net(gram: Floats, l1: float, l2: float, sweeps: int, tolerance: floa
     """For each item j the w >= 0, w_j = 0, with the least w'Gw / 2 - g_j'w + l2 |w|^2 / 2 + l1 sum w: (j, i, w_i > 0).
 
     `gram` (S, S) symmetric. Coordinate descent; a weight stays when its effect w_i G_ii would move by no more than
-    `tolerance` of G_jj; a column is done when all stay, at the latest after `sweeps`. Columns in order, the items of each ascending.
+    `tolerance` of G_jj; a column is done when all stay, at the latest after `sweeps`. Columns in order, the items of
+    each ascending.
     """
 
 def least_squares(
