@@ -68,8 +68,7 @@ nb::tuple top_of_matrix(const Matrix<float> &scores, int64_t k, const Array<int6
     if (found.k && rows) {
         const Lists exclude = listed(exclude_ptr, exclude_item, rows, "exclude");
         nb::gil_scoped_release release;
-        const std::vector<int32_t> excluded = sorted(exclude, rows);
-        const MatrixJob job{scores.data(), width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), {exclude.ptr, excluded.data()}, found.top()};
+        const MatrixJob job{scores.data(), width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), exclude, found.top()};
         in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->top_of_matrix(job, begin, end); });
     }
     return found.flat();
@@ -154,8 +153,6 @@ nb::tuple top_of_product(const Matrix<float> &users, const Matrix<float> &items,
         nb::gil_scoped_release release;
         ProductJob job{users.data(), items.data(), dim, width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), exclude, {}, found.top()};
         if (rows < DIRECT) {
-            const std::vector<int32_t> excluded = sorted(exclude, rows);
-            job.exclude.item = excluded.data();
             active->top_of_product_direct(job, 0, rows);
         } else {
             const int workers = rows < QUERY_GRAIN ? 1 : threads;

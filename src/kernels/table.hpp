@@ -30,7 +30,7 @@ struct MatrixJob {  // k best of each row of a dense matrix
     int64_t width;
     const bool *allowed;  // (allowed_size); columns beyond are allowed
     int64_t allowed_size;
-    Lists exclude;  // sorted
+    Lists exclude;
     Top top;
 };
 
@@ -57,7 +57,7 @@ struct ProductJob {  // k best inner products of each query with the items
     int64_t dim, width;
     const bool *allowed;  // (allowed_size); rows beyond are allowed
     int64_t allowed_size;
-    Lists exclude;  // sorted for the direct kernel
+    Lists exclude;
     PackedItems packed;
     Top top;
 };

@@ -71,11 +71,26 @@ inline const int32_t *reach(const int32_t *low, const int32_t *high, int32_t val
     return low;
 }
 
-inline bool contains(const Lists &lists, int64_t query, int32_t item) {
-    const int32_t *stop = lists.item + lists.ptr[query + 1];
-    const int32_t *found = reach(lists.item + lists.ptr[query], stop, item);
-    return found < stop && *found == item;
-}
+// A bit for each item of one list at a time: looked up in one step, whatever its length.
+class Marks {
+public:
+    Marks(const Lists &lists, int64_t width) : lists_(lists), width_(width), bits_(width / 64 + 1) {}
+
+    void turn(int64_t query) {  // the list of `query` in, or out again
+        for (int64_t at = lists_.ptr[query]; at < lists_.ptr[query + 1]; ++at)
+            if (lists_.item[at] >= 0 && lists_.item[at] < width_) marked_ ? bits_[lists_.item[at] >> 6] = 0 : bits_[lists_.item[at] >> 6] |= bit(lists_.item[at]);
+        marked_ = !marked_;
+    }
+    bool operator[](int64_t item) { return bits_[item >> 6] & bit(item); }
+
+private:
+    static uint64_t bit(int64_t item) { return uint64_t{1} << (item & 63); }
+
+    const Lists &lists_;
+    int64_t width_;
+    Buffer<uint64_t> bits_;
+    bool marked_ = false;
+};
 
 inline bool permits(const bool *allowed, int64_t size, int64_t item) { return item >= size || allowed[item]; }
 
@@ -95,12 +110,15 @@ template <typename Push> void scan(const float *score, int64_t width, const Best
 
 void top_of_matrix(const MatrixJob &job, int64_t begin, int64_t end) {
     Best best(job.top.k);
+    Marks excluded(job.exclude, job.width);
     for (int64_t query = begin; query < end; ++query) {
+        excluded.turn(query);
         best.start(-FLT_MAX);
         scan(job.score + query * job.width, job.width, best, [&](float score, int32_t item) {
-            if (permits(job.allowed, job.allowed_size, item) && !contains(job.exclude, query, item)) best.push(score, item);
+            if (permits(job.allowed, job.allowed_size, item) && !excluded[item]) best.push(score, item);
         });
         best.finish(job.top, query);
+        excluded.turn(query);
     }
 }
 
@@ -255,16 +273,31 @@ void products(const PairJob &job, int64_t begin, int64_t end) {
 
 void top_of_product_direct(const ProductJob &job, int64_t begin, int64_t end) {
     Best best(job.top.k);
+    Marks excluded(job.exclude, job.width);
     for (int64_t query = begin; query < end; ++query) {
         const float *user = job.user + query * job.dim;
+        excluded.turn(query);
         best.start(inner(user, user, job.dim) > 0 ? -FLT_MAX : INFINITY);
-        for (int64_t item = 0; item < job.width; ++item) {
-            if (!permits(job.allowed, job.allowed_size, item)) continue;
-            const float score = inner(user, job.item + item * job.dim, job.dim);
-            if (score >= best.threshold() && !contains(job.exclude, query, static_cast<int32_t>(item)))
+        const auto offer = [&](int64_t item, float score) {
+            if (score >= best.threshold() && permits(job.allowed, job.allowed_size, item) &&
+                !excluded[item])
                 best.push(score, static_cast<int32_t>(item));
+        };
+        int64_t item = 0;
+        for (; job.dim % LANES == 0 && item + 4 <= job.width; item += 4) {
+            const float *y = job.item + item * job.dim;
+            Vec sums[4] = {};
+            for (int64_t d = 0; d < job.dim; d += LANES) {
+                const Vec x = load(user + d);
+                for (int i = 0; i < 4; ++i) sums[i] += x * load(y + i * job.dim + d);
+            }
+            float score[4];
+            sum4(sums, score);
+            for (int i = 0; i < 4; ++i) offer(item + i, score[i]);
         }
+        for (; item < job.width; ++item) offer(item, inner(user, job.item + item * job.dim, job.dim));
         best.finish(job.top, query);
+        excluded.turn(query);
     }
 }
 

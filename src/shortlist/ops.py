@@ -17,6 +17,8 @@ from shortlist.types import Candidates, Columns, Mask, Positions, Ragged, Rows, 
 
 def pointers(query: Rows, queries: int) -> NDArray[np.int64]:
     """(B + 1,) segment borders of a non-decreasing `query` column (N,)."""
+    if queries == 1:
+        return np.array((0, len(query)), np.int64)
     return np.searchsorted(query, np.arange(queries + 1)).astype(np.int64)
 
 

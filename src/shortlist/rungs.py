@@ -122,8 +122,8 @@ class Ladder:
             return
         ptr, met = ops.pointers(slate.query, len(queries)), queries.history
         lowest = np.zeros(len(queries), np.int8)
-        np.maximum.at(lowest, slate.query, slate.columns["rung"])
-        for b in np.flatnonzero((queries.user >= 0) & (lowest == 0) & (np.diff(ptr) > 0)).tolist():
+        lowest[slate.query[slate.columns["rung"] > 0]] = 1
+        for b in np.flatnonzero((queries.user >= 0) & (lowest == 0) & (ptr[1:] > ptr[:-1])).tolist():
             own = met["item"][met.ptr[b] : met.ptr[b + 1]].copy()
             self.last.put(
                 scenario, int(queries.user[b]), Shown(slate.item[ptr[b] : ptr[b + 1]].copy(), own, int(queries.time[b]))

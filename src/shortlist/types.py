@@ -7,7 +7,7 @@ A *row* is an int32 index into the catalog, -1 when unknown; an *id* is the call
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -54,11 +54,11 @@ class Ragged:
 
     @property
     def length(self) -> NDArray[np.int64]:  # (B,)
-        return np.diff(self.ptr)
+        return self.ptr[1:] - self.ptr[:-1]
 
     @property
     def owner(self) -> Rows:  # (H,) the list each row belongs to
-        return np.repeat(np.arange(len(self), dtype=np.int32), self.length)
+        return np.arange(len(self), dtype=np.int32).repeat(self.length)
 
     def take(self, positions: NDArray[np.integer[Any]]) -> Ragged:
         """The lists at `positions` (M,), in that order."""
@@ -266,8 +266,8 @@ class Queries:
             context or empty_history(len(rows)),
             exclude or empty_items(len(rows)),
             np.empty(0, np.bool_) if allowed is None else allowed,
-            np.broadcast_to(np.asarray(time, np.int64), (len(rows),)),
-            np.broadcast_to(np.asarray(seed, np.uint64), (len(rows),)),
+            np.full(len(rows), time, np.int64),
+            np.full(len(rows), seed, np.uint64),
             columns,
         )
 
@@ -285,17 +285,24 @@ class Queries:
         item = np.concatenate((self.exclude["item"], more["item"]))
         if len(self) > 1:
             item = item[np.argsort(np.concatenate((self.exclude.owner, more.owner)), kind="stable")]
-        return replace(self, exclude=Ragged(self.exclude.ptr + more.ptr, {"item": item}))
+        return self._limited(Ragged(self.exclude.ptr + more.ptr, {"item": item}), self.allowed)
 
     def with_allowed(self, mask: Mask) -> Queries:
         """Only what both the present mask and `mask` allow; the shorter is taken to allow what lies beyond it."""
+        if not len(mask):
+            return self
         if not len(self.allowed):
-            return replace(self, allowed=mask)
+            return self._limited(self.exclude, mask)
         size = max(len(self.allowed), len(mask))
         both = np.ones(size, np.bool_)
         both[: len(self.allowed)] &= self.allowed
         both[: len(mask)] &= mask
-        return replace(self, allowed=both)
+        return self._limited(self.exclude, both)
+
+    def _limited(self, exclude: Ragged, allowed: Mask) -> Queries:
+        """The same questions; what was worked out for them holds."""
+        asked = (self.user, self.history, self.context, exclude, allowed, self.time, self.seed)
+        return Queries(*asked, self.columns, self.notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,18 +44,20 @@ class DenseItems:
         """The k best of all items that take part, for every query with a history; a score may be negative."""
         asking, score = self._predict(queries)
         allowed = ops.gather(queries.allowed, self.item, True) if len(queries.allowed) else queries.allowed
-        found = ops.top_of_matrix(score, k, self._placed(queries.exclude.take(asking)), allowed)
+        exclude = queries.exclude if len(asking) == len(queries) else queries.exclude.take(asking)
+        found = ops.top_of_matrix(score, k, self._placed(exclude), allowed)
         return Candidates(asking[found.query], self.item[found.item], found.columns)
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         asking, score = self._predict(queries)
+        if not score.size:
+            return np.full(len(found), np.nan, np.float32)
         row = np.full(len(queries), -1, np.int32)
         row[asking] = np.arange(len(asking), dtype=np.int32)
         row, column = row[found.query], ops.gather(self.place, found.item, -1)
-        known = (row >= 0) & (column >= 0)
-        out = np.full(len(found), np.nan, np.float32)
-        out[known] = score[row[known], column[known]]
-        return out
+        said: Scores = score[row, column]  # of the last row or column where there is none
+        said[(row < 0) | (column < 0)] = np.nan
+        return said
 
     def because(self, queries: Queries, found: Candidates) -> Rows:
         liked, column = self._liked(queries), ops.gather(self.place, found.item, -1)
@@ -76,8 +78,9 @@ class DenseItems:
         return ops.liked(self._placed(queries.history), self.half_life, len(self.item))
 
     def _placed(self, lists: Ragged) -> Ragged:
-        """The lists with places instead of item rows."""
-        return Ragged(lists.ptr, {**lists.columns, "item": ops.gather(self.place, lists["item"], -1)})
+        """The lists with places instead of item rows; of other columns "weight", which is what counts here."""
+        weight = {"weight": lists["weight"]} if "weight" in lists.columns else {}
+        return Ragged(lists.ptr, {**weight, "item": ops.gather(self.place, lists["item"], -1)})
 
 
 def most_liked(matrix: csr_array, most: int) -> Rows:
