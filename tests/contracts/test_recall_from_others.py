@@ -1,6 +1,6 @@
 """Sources that ask another source, a category or a batch run keep the contracts."""
 
-from itertools import count
+from time import time_ns
 from typing import Any
 
 import numpy as np
@@ -66,12 +66,12 @@ class TestExpansionOfASource(SourceContract):
 
 
 class TestPrecomputed(SourceContract):
-    runs = count(1)
-
     def make(self, world: World) -> Precomputed:
         state, size = self.stores(world)["state"], world.data.n_users
         chance = np.random.default_rng(0)
         item = np.concatenate([chance.permutation(world.data.n_items)[:40] for _ in range(size)]).astype(np.int32)
         score = chance.random(40 * size).astype(np.float32)
-        write(state, "contract", Ragged(np.arange(size + 1) * 40, {"item": item, "score": score}), run=next(self.runs))
+        write(
+            state, "contract", Ragged(np.arange(size + 1) * 40, {"item": item, "score": score}), run=time_ns() // 1000
+        )
         return Precomputed(state, "contract")

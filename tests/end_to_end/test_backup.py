@@ -44,7 +44,7 @@ def test_a_backup_under_load_is_the_state_of_one_moment(
     for name, value in (("BULK", 40), ("ROLL", 60)):
         monkeypatch.setattr(embedded_log, name, value)  # segments all the time
     (installation.home / "shortlist.toml").write_text("[serve]\nport = 8123\n")
-    stop, sent = threading.Event(), [0]
+    stop, begun, sent = threading.Event(), threading.Event(), [0]
     with serving(installation) as served:
 
         def write() -> None:
@@ -54,11 +54,13 @@ def test_a_backup_under_load_is_the_state_of_one_moment(
                     *({"user_id": "w", "item_id": f"i{n % 40}", "event_id": f"{number}-{n}"} for n in range(50))
                 )
                 sent[0] += 1
+                begun.set()
                 served.runtime.settle(lambda state: None)  # a snapshot replaces the one before
 
         before = served.runtime.stores.log.end()
         writing = threading.Thread(target=write)
         writing.start()
+        assert begun.wait(30)
         marks = []
         for number in range(4):
             low = sent[0]

@@ -25,7 +25,7 @@ from shortlist.batch.train import read_window
 from shortlist.config import Settings, parse
 from shortlist.errors import NotFound, ReleaseError, ShapeError
 from shortlist.models.dense import DenseItems
-from shortlist.models.itemknn import ItemKnnModel
+from shortlist.models.sparse import SparseItems
 from shortlist.pipeline import Pipeline, Recall
 from shortlist.recall.given import Given
 from shortlist.runtime import Runtime
@@ -213,10 +213,10 @@ def use(manifest: dict[str, Any], old: str, new: str) -> None:
 def test_wrong_shapes_and_rows_out_of_range_never_reach_a_kernel() -> None:
     lists = Ragged(np.int64([0, 1, 2]), {"item": np.int32([0, 2]), "score": np.float32([1, 1])})
     with pytest.raises(ShapeError, match=r"must be in 0 \.\. 1, found 0 \.\. 2"):
-        ItemKnnModel(lists, 0.0)
+        SparseItems(lists, 0.0)
     falls = Ragged(np.int64([0, 2, 1, 2]), {"item": np.int32([0, 0]), "score": np.float32([1, 1])})
     with pytest.raises(ShapeError, match="must not fall"):
-        ItemKnnModel(falls, 0.0)
+        SparseItems(falls, 0.0)
     with pytest.raises(ShapeError, match="weight is"):
         DenseItems(np.zeros((2, 3), np.float32), np.int32([0, 1]), np.int32([0, 1]), 0.0)
     with pytest.raises(ShapeError, match="none below 0"):

@@ -48,7 +48,7 @@ class Held:
     queries: Queries  # (B,) asked at the moment of that liking, with all that was liked before
     target: Rows  # (B,)
 
-    def score(self, model: Source) -> float:
+    def ndcg(self, model: Source) -> float:
         """Mean NDCG@10 of the hidden items among all that the person did not like before."""
         found = model.recall(self.queries, DEPTH)
         place = np.arange(len(found)) - ops.pointers(found.query, len(self.queries))[:-1][found.query]

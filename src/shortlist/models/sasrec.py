@@ -72,7 +72,7 @@ class Sasrec:
             start,
             lambda parameters, batch: self._loss(torch, parameters, *batch),
             lambda chance: windows.batches(self.descent.batch, self.negatives, len(item), chance),
-            (lambda arrays: held.score(self._model(arrays, item, data.n_items))) if len(held.queries) else None,
+            (lambda arrays: held.ndcg(self._model(arrays, item, data.n_items))) if len(held.queries) else None,
             seed=seed,
             facts=(self, learning.digest(rest.ptr, rest["item"], rest["time"])),
         )

@@ -80,7 +80,7 @@ class TwoTower:
             start,
             lambda parameters, batch: self._loss(torch, parameters, batch),
             lambda chance: examples.batches(self.descent.batch, chance),
-            (lambda arrays: held.score(self._model(arrays, fields))) if len(held.queries) else None,
+            (lambda arrays: held.ndcg(self._model(arrays, fields))) if len(held.queries) else None,
             seed=seed,
             facts=(
                 {name: getattr(self, name) for name in self.__slots__ if name != "catalog"},

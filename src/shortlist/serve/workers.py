@@ -164,7 +164,8 @@ class _Team:
     def watch(self) -> None:
         """Start again whoever dies, until told to stop."""
         while not self.told:
-            open_ = [worker.control for worker in self.workers if worker.control is not None]
+            controls = [worker.control for worker in self.workers if worker.control is not None]
+            open_ = [each for each in controls if each.fileno() >= 0]  # one that was shut belongs to somebody dying
             wait = min([0.25, *(max(0.0, each.due - monotonic()) for each in self.workers if not each.alive)])
             for ready in select.select(open_, [], [], wait)[0]:
                 with suppress(OSError):

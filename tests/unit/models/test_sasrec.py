@@ -96,7 +96,7 @@ def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
     whole = replace(SMALL, dropout=0.2, descent=replace(ONE, epochs=4, held=4))
     cut = replace(whole, descent=replace(whole.descent, checkpoint=str(tmp_path / "run.npz")))
     expected = whole.fit(ring(), seed=1)
-    scored, original = [], Held.score
+    scored, original = [], Held.ndcg
 
     def interrupted(self: Held, model: SasrecModel) -> float:
         scored.append(1)
@@ -105,7 +105,7 @@ def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
         return original(self, model)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Held, "score", interrupted)
+        patch.setattr(Held, "ndcg", interrupted)
         with pytest.raises(KeyboardInterrupt):
             cut.fit(ring(), seed=1)
         assert (tmp_path / "run.npz").exists()
@@ -130,7 +130,7 @@ def test_it_stops_when_the_held_out_people_gain_nothing_more() -> None:
     torch()
     scores = iter([0.1, 0.3, 0.2, 0.2, 0.9])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Held, "score", lambda self, model: next(scores))
+        patch.setattr(Held, "ndcg", lambda self, model: next(scores))
         SMALL_PATIENCE = replace(SMALL, descent=replace(ONE, patience=2, held=3))
         SMALL_PATIENCE.fit(ring(), seed=1)
     assert list(scores) == [0.9], "two epochs after the best"

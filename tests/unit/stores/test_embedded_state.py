@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shortlist.errors import StoreError
-from shortlist.stores import embedded_state, exact
+from shortlist.stores import embedded_state
 from shortlist.stores.embedded import Embedded
 from shortlist.stores.embedded_state import EmbeddedState
 from shortlist.stores.lists import Lists, _merged, _merged_one
+from shortlist.stores.space import Space
 from shortlist.types import Columns, Ragged
 
 rows = np.arange(6, dtype=np.int32)
@@ -136,15 +138,15 @@ def test_an_index_that_is_replaced_while_it_is_read_is_read_again(
     row, vector = np.array([0], np.int32), np.ones((1, 2), np.float32)
     with Embedded.open(tmp_path) as writer:
         writer.index.build("space", row, vector)
-        load, raced = exact._Space.load, []
+        load, raced = Space.load, []
 
-        def late(folder: Path) -> exact._Space:
+        def late(name: str, folder: Path, kind: Any, *, remake: bool) -> Space:
             if not raced:
                 raced.append(folder)
                 writer.index.build("space", row, 2 * vector)
-            return load(folder)
+            return load(name, folder, kind, remake=remake)
 
-        monkeypatch.setattr(exact._Space, "load", staticmethod(late))
+        monkeypatch.setattr(Space, "load", staticmethod(late))
         with Embedded.open(tmp_path, read_only=True) as reader:
             assert reader.index.search("space", vector, 1)[1].tolist() == [[4.0]]
         assert not raced[0].exists()

@@ -35,10 +35,10 @@ function operation(path, method, what) {
   part.append(made("h2", `${method.toUpperCase()} ${path}`), made("p", what.summary));
   const body = what.requestBody?.content["application/json"];
   const table = made("table");
-  for (const each of what.parameters) table.append(row(each.name, `${each.in}, ${typeOf(each.schema)}`, each.description || each.schema.description || ""));
+  for (const each of what.parameters || []) table.append(row(each.name, `${each.in}, ${typeOf(each.schema)}`, each.description || each.schema.description || ""));
   if (body) table.append(row("body", link(nameOf(body.schema)), ""));
   for (const [status, answer] of Object.entries(what.responses)) {
-    const [type, { schema }] = Object.entries(answer.content)[0];
+    const [type, { schema = {} }] = Object.entries(answer.content || {})[0] || ["nothing", {}];
     table.append(row(status, schema.$ref ? link(nameOf(schema)) : type, status === "default" ? "see Errors" : ""));
   }
   part.append(table);
