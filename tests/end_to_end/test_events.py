@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -232,7 +233,10 @@ def test_streams_are_counted_and_bounded_and_block_nobody(served: Served, monkey
         assert stream.events(1)[0][1]["user_id"] == "u1"
     for context in streams:
         context.__exit__(None, None, None)
-    with listening(served) as again:  # places are given back
+    until = monotonic() + 20
+    while served.client.head("/v1/events:stream").status_code == 503:  # until the server sees that they are gone
+        assert monotonic() < until
+    with listening(served) as again:
         again.next()
 
 
