@@ -247,7 +247,7 @@ def _falls(source: Scorer, queries: Queries, item: int, because: int) -> bool:
         return False
     silent = {**history.columns, "weight": np.where(mine, np.float32(0), history["weight"])}
     row = Candidates(np.zeros(1, np.int32), np.array([item], np.int32))
-    without = np.nan_to_num(source.score(replace(queries, history=Ragged(history.ptr, silent), notes={}), row))
+    without = np.nan_to_num(source.score(replace(queries, history=Ragged(history.ptr, silent)), row))
     return bool(source.score(queries, row)[0] > without[0])
 
 

@@ -154,7 +154,7 @@ class Pipeline:
 
     def candidates(self, queries: Queries, trace: Trace, effort: float = 1.0) -> tuple[Queries, Candidates]:
         """The first half of `recommend`: the narrowed queries, and all that a ranker sees. Rankers learn on this."""
-        queries = self._narrow(trace, replace(queries, notes={}))
+        queries = self._narrow(trace, replace(queries))
         found = self._recall(trace, queries, effort)
         found = self._filter(trace, "filter", self.filters, queries, found)
         return queries, self._features(trace, queries, found)

@@ -203,7 +203,9 @@ class Queries:
     time: NDArray[np.int64]  # (B,) microseconds: now, for this question
     seed: NDArray[np.uint64]  # (B,) chance comes from here and nowhere else
     columns: Columns = field(default_factory=dict)  # user and request facts, (B, ...)
-    notes: dict[tuple[int, str], tuple[object, Any]] = field(default_factory=dict, repr=False, compare=False)
+    notes: dict[tuple[int, str], tuple[object, Any]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )  # of `once`; a question with another history, made by `replace`, begins without
 
     def __post_init__(self) -> None:
         _check_columns(
@@ -302,7 +304,9 @@ class Queries:
     def _limited(self, exclude: Ragged, allowed: Mask) -> Queries:
         """The same questions; what was worked out for them holds."""
         asked = (self.user, self.history, self.context, exclude, allowed, self.time, self.seed)
-        return Queries(*asked, self.columns, self.notes)
+        limited = Queries(*asked, self.columns)
+        limited.notes.update(self.notes)
+        return limited
 
 
 @dataclass(frozen=True, slots=True)

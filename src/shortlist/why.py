@@ -289,7 +289,7 @@ def _proposal(
     if scorer is not None and not len(at):
         opinion = float(scorer.score(queries, asked)[0])
     history = queries.history
-    others = replace(queries, history=history.where(history["item"] != item), notes={})  # it is no reason for itself
+    others = replace(queries, history=history.where(history["item"] != item))  # it is no reason for itself
     because = -1
     if isinstance(source, Explainer) and not np.isnan(opinion):
         because = int(source.because(others, asked)[0])

@@ -42,7 +42,7 @@ class Recent:
     def because(self, queries: Queries, found: Candidates) -> Rows:
         """The recent item that spoke most for each row, as the source says it."""
         if isinstance(self.source, Explainer):
-            return self.source.because(replace(queries, history=self._recent(queries.history), notes={}), found)
+            return self.source.because(replace(queries, history=self._recent(queries.history)), found)
         return np.full(len(found), -1, np.int32)
 
     def _recent(self, history: Ragged) -> Ragged:

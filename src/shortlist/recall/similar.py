@@ -29,5 +29,5 @@ def _about_context(queries: Queries) -> Queries:
     context = queries.context
     asked = Ragged(context.ptr, {**context.columns, "weight": np.ones(len(context["item"]), np.float32)})
     unknown = np.full(len(queries), -1, np.int32)
-    about = replace(queries, user=unknown, history=asked, notes={})  # notes are about the real history
+    about = replace(queries, user=unknown, history=asked)
     return about.with_exclude(Ragged(context.ptr, {"item": context["item"]}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,3 +96,9 @@ def test_what_is_worked_out_once_belongs_to_one_owner_and_one_question() -> None
     assert len(calls) == 2
     assert queries.take(np.array([0])).once(owner, "it", lambda: 7) == 7
     assert queries.with_allowed(np.ones(3, np.bool_)).once(owner, "it", lambda: 7) == 1
+
+
+def test_another_history_is_another_question() -> None:
+    queries, owner = Queries.of([1]), Ragged(np.int64([0]), {})
+    assert queries.once(owner, "it", lambda: 1) == 1
+    assert replace(queries, history=queries.history).once(owner, "it", lambda: 2) == 2

@@ -38,7 +38,7 @@ def test_the_one_withheld_item_of_ones_colour_comes_first(recipe: Bpr | Warp) ->
 def test_strangers_are_known_by_the_history_in_the_request(recipe: Bpr | Warp) -> None:
     world = checkerboard()
     model, known = recipe.fit(world.data, seed=1), world.queries()
-    strangers = replace(known, user=np.full(len(known), -1, np.int32), notes={})
+    strangers = replace(known, user=np.full(len(known), -1, np.int32))
     np.testing.assert_array_equal(model.recall(known, 6).item, model.recall(strangers, 6).item)
     assert not len(model.recall(Queries.of([-1, 3]), 6))
     assert np.isnan(model.score(Queries.of([-1]), Candidates(np.int32([0]), np.int32([0])))).all()

@@ -53,7 +53,7 @@ def in_turns(source, queries: Queries, k: int, count: int) -> list[list[int]]:
         liked = [i for i, w in zip(one.history["item"].tolist(), one.history["weight"].tolist(), strict=True) if w > 0]
         recent = list(dict.fromkeys(reversed(liked)))[:count]
         closed = one.with_exclude(excluded(*recent))
-        named = [source.recall(replace(closed, history=history(item), notes={}), k).item.tolist() for item in recent]
+        named = [source.recall(replace(closed, history=history(item)), k).item.tolist() for item in recent]
         page: list[int] = []
         for turn in range(k):
             page += [each[turn] for each in named if turn < len(each) and each[turn] not in page]

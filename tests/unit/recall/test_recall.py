@@ -272,6 +272,6 @@ def test_similar_and_the_model_itself_share_nothing_in_one_pipeline():
     world = synthetic()
     model, queries = Als(iterations=1).fit(world.data, seed=0), world.queries(np.array([3]))
     asked = replace(queries, context=queries.history.last(1))
-    alone = Similar(model).recall(replace(asked, notes={}), 9).item.tolist()
+    alone = Similar(model).recall(replace(asked), 9).item.tolist()
     model.recall(asked, 9)
     assert Similar(model).recall(asked, 9).item.tolist() == alone
