@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,12 @@ def full(nursery: Nursery, start: Path, folder: Path, env: Mapping[str, str] | N
         failing = "" if real else "commit.before=while:ENOSPC, file.written=while:ENOSPC"
 
         def fill() -> None:
-            with filler.open("wb") as file:
-                try:
-                    while real:
-                        file.write(bytes(1 << 16))
-                        file.flush()
-                except OSError:
-                    pass
+            with (
+                filler.open("wb", buffering=0) as file,
+                suppress(OSError),
+            ):  # what a buffer held would fail at the close
+                while real:
+                    file.write(bytes(1 << 16))
 
         armed = {**(env or {}), "SHORTLIST_FAILPOINTS": failing}
         found = _trouble(nursery, home, armed, fill, filler.unlink, (507, "storage_full"), folder)
