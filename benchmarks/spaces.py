@@ -1,26 +1,24 @@
 """What may be tuned of each algorithm in each library, and the one search that tunes them all.
 
-Values are in order, so that a neighbour in the list is a neighbour in meaning.
+Ours is what `shortlist tune` searches: batch/spaces.py. Values are in order, so that a neighbour in the list is a
+neighbour in meaning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
 
-Space = Mapping[str, Sequence[Any]]
+from shortlist.batch import spaces
+from shortlist.batch.spaces import FACTORS, HALF_LIFE, NEIGHBOURS, RIDGE, Space
+
 Params = dict[str, Any]
 
-FACTORS = (32, 64, 128)
-NEIGHBOURS = (20, 50, 100, 200, 500)
-RIDGE = (25, 50, 100, 200, 400, 800, 1600, 3200)
 PAIR = (0.01, 0.03, 0.1, 0.3, 1.0)  # weight of an unobserved pair, a liking weighs 1
-PAIRS = (0.3, 1.0, 3.0, 10.0, 30.0)  # the same over all pairs together, all likings weigh 1
 ALPHA = (1.0, 3.0, 10.0, 30.0, 100.0)  # weight of an observed pair
-HALF_LIFE = (0.7, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 _IMPLICIT_ALS: Space = {"factors": FACTORS, "regularization": (0.1, 1.0, 3.0, 10.0, 30.0, 100.0), "alpha": ALPHA}
 _IMPLICIT_KNN: Space = {
@@ -29,41 +27,24 @@ _IMPLICIT_KNN: Space = {
     "k1": (0.5, 1.2, 10.0, 100.0),
     "b": (0.2, 0.5, 0.75),
 }
-_ALS: Space = {
-    "factors": FACTORS,
-    "reg": (0.0003, 0.001, 0.003, 0.01, 0.03),
-    "unobserved": PAIRS,
-    "exponent": (0.5, 1.0),
-    "iterations": (16,),  # as many as the peers make
-}
-_PAIRWISE: Space = {
-    "factors": FACTORS,
-    "rate": (0.02, 0.05, 0.1),
-    "reg": (0.003, 0.01, 0.03, 0.08, 0.15),
-    "epochs": (15, 30, 60, 120),
-    "popularity": (0.0, 0.5, 1.0),
-    "threads": (0,),  # as the peer
-}
-_WARP: Space = {**_PAIRWISE, "epochs": (10, 20, 40), "trials": (5, 10, 30)}
-_KNN: Space = {
-    "weighting": ("cosine", "tfidf", "bm25"),
-    "neighbours": NEIGHBOURS,
-    "shrink": (0.0, 10.0, 100.0),
-    "asymmetry": (0.3, 0.5, 0.7),
-}
 
-_EDLAE: Space = {"drop": (0.1, 0.2, 0.3, 0.5, 0.7), "reg": RIDGE}
-_DAN: Space = {
-    "reg": (0.1, 0.3, 1.0, 3.0, 10.0),
-    "item_power": (0.0, 0.1, 0.2, 0.3, 0.5),
-    "user_power": (0.0, 0.2, 0.4, 0.7),
-}
-_SLIM: Space = {"l1": (0.3, 1.0, 3.0, 10.0, 30.0), "l2": (10, 30, 100, 300, 1000)}
-_BSPM: Space = {
-    "factors": (32, 64, 128, 256, 448),
-    "strength": (0.1, 0.2, 0.3, 0.6, 1.0),
-    "time": (0.5, 1.0, 1.5, 2.0, 2.5),
-}
+
+def _own(use: str, **fixed: Any) -> Space:
+    """Our space without the recency of histories, unless the recipe cannot do without; `fixed` is not searched."""
+    space = spaces.SPACES[use]
+    kept = {name: values for name, values in space.items() if name != "half_life" or 0.0 not in values}
+    return {**kept, **{name: (value,) for name, value in fixed.items()}}
+
+
+_ALS = _own("models.als:Als", iterations=16)  # as many as the peers make
+_BPR = _own("models.bpr:Bpr", threads=0)  # as the peer
+_WARP = _own("models.warp:Warp", threads=0)
+_EASE = _own("models.ease:Ease")
+_KNN = _own("models.itemknn:ItemKnn")
+_EDLAE = _own("models.edlae:Edlae")
+_DAN = _own("models.dan:Dan")
+_SLIM = _own("models.slim:Slim")
+_BSPM = _own("models.bspm:Bspm")
 
 SPACES: Mapping[str, Mapping[str, Space]] = {
     "als": {
@@ -84,7 +65,7 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
         },
     },
     "ease": {
-        "shortlist": {"reg": RIDGE},
+        "shortlist": _EASE,
         "peer:irspack": {"reg": RIDGE},
         "peer:rectools": {"regularization": RIDGE},
         "peer:lenskit": {"regularization": RIDGE},
@@ -103,7 +84,7 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
         "peer:lenskit": {"max_nbrs": NEIGHBOURS, "min_nbrs": (1, 2), "save_nbrs": (*NEIGHBOURS, 1000)},
     },
     "userknn": {
-        "shortlist": {"neighbours": NEIGHBOURS, "weighting": ("cosine", "tfidf", "bm25")},
+        "shortlist": _own("models.userknn:UserKnn"),
         "peer:irspack": {
             "feature_weighting": ("NONE", "TF_IDF", "BM_25"),
             "top_k": NEIGHBOURS,
@@ -113,7 +94,7 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
         "peer:lenskit": {"max_nbrs": NEIGHBOURS, "min_nbrs": (1, 2)},
     },
     "bpr": {
-        "shortlist": _PAIRWISE,
+        "shortlist": _BPR,
         "peer:implicit": {
             "factors": FACTORS,
             "learning_rate": (0.005, 0.01, 0.02, 0.05, 0.1),
@@ -125,47 +106,21 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
     "edlae": {"shortlist": _EDLAE},
     "dan": {"shortlist": _DAN},
     "slim": {"shortlist": _SLIM},
-    "rp3beta": {
-        "shortlist": {"neighbours": NEIGHBOURS, "alpha": (0.5, 0.7, 1.0, 1.3), "beta": (0.2, 0.4, 0.6, 0.8)},
-    },
-    "turbocf": {
-        "shortlist": {
-            "alpha": (0.3, 0.4, 0.5, 0.6, 0.7),
-            "power": (0.5, 0.6, 0.8, 1.0, 1.3, 1.6),
-            "neighbours": (*NEIGHBOURS, 1000),
-        }
-    },
-    "gfcf": {"shortlist": {"factors": _BSPM["factors"], "strength": _BSPM["strength"]}},
+    "rp3beta": {"shortlist": _own("models.rp3beta:Rp3Beta")},
+    "turbocf": {"shortlist": _own("models.turbocf:TurboCf")},
+    "gfcf": {"shortlist": _own("models.gfcf:GfCf")},
     "bspm": {"shortlist": _BSPM},
-    "ease-recent": {"shortlist": {"reg": RIDGE, "half_life": HALF_LIFE}},
+    "ease-recent": {"shortlist": {**_EASE, "half_life": HALF_LIFE}},
     "edlae-recent": {"shortlist": {**_EDLAE, "half_life": HALF_LIFE}},
     "dan-recent": {"shortlist": {**_DAN, "half_life": HALF_LIFE}},
     "slim-recent": {"shortlist": {**_SLIM, "half_life": HALF_LIFE}},
     "bspm-recent": {"shortlist": {**_BSPM, "half_life": HALF_LIFE}},
-    "bpr-recent": {"shortlist": {**_PAIRWISE, "half_life": HALF_LIFE}},
+    "bpr-recent": {"shortlist": {**_BPR, "half_life": HALF_LIFE}},
     "warp-recent": {"shortlist": {**_WARP, "half_life": HALF_LIFE}},
     "als-recent": {"shortlist": {**_ALS, "half_life": HALF_LIFE}},
     "itemknn-recent": {"shortlist": {**_KNN, "half_life": HALF_LIFE}},
-    "slist": {
-        "shortlist": {
-            "reg": (10, 30, 100, 300, 1000),
-            "past": (0.7, 1.0, 2.0, 4.0),
-            "future": (0.3, 0.5, 1.0, 2.0),
-            "whole": (0.0, 0.03, 0.1, 0.3, 0.6),
-            "days": (0.0, 30.0, 90.0, 365.0),
-            "half_life": (0.7, 1.0, 2.0, 4.0),
-        }
-    },
-    "transitions": {
-        "shortlist": {
-            "window": (5, 10, 20),
-            "fade": (1.0, 1.5, 3.0, 6.0),
-            "half_life": (1.0, 1.5, 2.0, 3.0, 5.0),
-            "power": (0.2, 0.3, 0.4, 0.6, 1.0),
-            "source_power": (0.1, 0.2, 0.4, 0.7),
-            "target_power": (0.0, 0.08, 0.2, 0.4),
-        }
-    },
+    "slist": {"shortlist": _own("models.slist:Slist")},
+    "transitions": {"shortlist": _own("models.transitions:Transitions")},
 }
 
 
