@@ -6,15 +6,20 @@ Open loop (`rate` > 0): requests are sent at the times of a Poisson process what
 counts from the time a request was meant to be sent, so that a server that stalls cannot hide it. Closed loop (`rate`
 0): `connections` clients ask again as soon as they are answered. Prints one line of JSON: what was sent, answered and
 failed, percentiles in milliseconds. A request that failed counts with the time it took, and separately.
+
+One thread over plain sockets: an event loop's timers are a millisecond coarse, which is as much as what is measured.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
+import select
+import socket
 import sys
 from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -23,6 +28,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 BUCKETS = np.geomspace(0.05, 60_000, 400)  # milliseconds: 3.6 % wide
+PATIENCE = 30.0  # seconds until an answer that has not come counts as failed
+COARSE = 0.0015  # seconds before the next request from which on the clock is watched instead of slept by
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,12 @@ class Job:
     seconds: float = 10.0
     connections: int = 64  # at most, or clients of a closed loop
     seed: int = 0
+    count: str = ""  # text that is counted in good answers
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What came of a job. `achieved` are good answers a second."""
+    """What came of a job. `achieved` are good answers a second, `counted` how often the text of the job was in them."""
 
     sent: int
     failed: int
@@ -48,6 +56,8 @@ class Answered:
     p99: float
     p999: float
     most: float
+    counted: int
+    seconds: float
 
 
 class Histogram:
@@ -70,95 +80,145 @@ class Histogram:
         return float(min(BUCKETS[min(bucket, len(BUCKETS) - 1)], self.most))
 
 
+class Connection:
+    """One that is kept open, with at most one request under way."""
+
+    def __init__(self, place: tuple[str, int]) -> None:
+        self.socket = socket.create_connection(place, timeout=5)
+        self.socket.settimeout(PATIENCE)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.read = bytearray()
+        self.meant = self.sent = 0.0
+
+    def ask(self, request: bytes, meant: float) -> None:
+        self.meant, self.sent = meant, perf_counter()
+        self.read.clear()
+        self.socket.sendall(request)
+
+    def answer(self) -> tuple[bytes, bytes] | None:
+        """Head and body, None while they are not complete. OSError when the server has gone."""
+        with suppress(BlockingIOError):
+            some = self.socket.recv(1 << 20, socket.MSG_DONTWAIT)
+            if not some:
+                raise ConnectionError("the server closed the connection")
+            self.read += some
+        head, end, body = self.read.partition(b"\r\n\r\n")
+        if not end:
+            return None
+        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r")[0])
+        return (bytes(head), bytes(body)) if len(body) >= length else None
+
+
 class Client:
-    """A pool of connections that are kept open."""
+    """Keeps a server busy, and counts."""
 
     def __init__(self, job: Job) -> None:
-        place = urlsplit(job.url)
-        self.host, self.port = place.hostname or "127.0.0.1", place.port or 80
+        url = urlsplit(job.url)
+        self.job, self.place = job, (url.hostname or "127.0.0.1", url.port or 80)
+        host = f"{self.place[0]}:{self.place[1]}"
         lines = Path(job.bodies).read_text("utf-8").splitlines() if job.bodies else []
-        self.requests = [self._post(job.path, line.encode()) for line in lines] or [self._get(job.path)]
-        self.idle: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
-        self.room = asyncio.Semaphore(job.connections)
-        self.histogram, self.good, self.failed, self.asked = Histogram(), 0, 0, 0
+        head = f"POST {job.path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        self.requests = [f"{head}Content-Length: {len(line.encode())}\r\n\r\n{line}".encode() for line in lines]
+        self.requests = self.requests or [f"GET {job.path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()]
+        self.poll = select.epoll()
+        self.idle: list[Connection] = []
+        self.busy: dict[int, Connection] = {}
+        self.histogram, self.good, self.failed, self.asked, self.counted = Histogram(), 0, 0, 0, 0
 
-    def _get(self, path: str) -> bytes:
-        return f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\n\r\n".encode()
-
-    def _post(self, path: str, body: bytes) -> bytes:
-        head = f"POST {path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
-        return head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-    async def ask(self, meant: float) -> None:
-        """One request that was meant to be sent at `meant` (perf_counter)."""
+    def ask(self, meant: float) -> None:
+        """Send the next request on a connection that is free, or on a new one."""
         request = self.requests[self.asked % len(self.requests)]
         self.asked += 1
-        async with self.room:
+        try:
+            if self.idle:
+                connection = self.idle.pop()
+            else:
+                connection = Connection(self.place)
+                self.poll.register(connection.socket, select.EPOLLIN)
+            connection.ask(request, meant)
+        except OSError:
+            self._done(meant, good=False)
+        else:
+            self.busy[connection.socket.fileno()] = connection
+
+    def hear(self, seconds: float) -> None:
+        """Take the answers that come within `seconds`, at least those that are there."""
+        for number, _ in self.poll.poll(seconds):
+            connection = self.busy.get(number)
+            if connection is None:  # the server closed one that is idle
+                self.idle = [each for each in self.idle if each.socket.fileno() != number]
+                self.poll.unregister(number)
+                continue
             try:
-                good = await asyncio.wait_for(self._exchange(request), 30)
-            except (OSError, asyncio.IncompleteReadError, TimeoutError, ValueError):
-                good = False
+                answer = connection.answer()
+            except (OSError, ValueError):
+                self._lose(connection)
+                continue
+            if answer is not None:
+                self._take(connection, *answer)
+        if self.busy:
+            oldest = next(iter(self.busy.values()))
+            if perf_counter() - oldest.sent > PATIENCE:
+                self._lose(oldest)
+
+    def _take(self, connection: Connection, head: bytes, body: bytes) -> None:
+        good = head.split(b" ", 2)[1] in (b"200", b"202")
+        self._done(connection.meant, good=good)
+        if good and self.job.count:
+            self.counted += body.count(self.job.count.encode())
+        del self.busy[connection.socket.fileno()]
+        if b"connection: close" in head.lower():
+            self.poll.unregister(connection.socket)
+            connection.socket.close()
+        else:
+            self.idle.append(connection)
+
+    def _lose(self, connection: Connection) -> None:
+        self._done(connection.meant, good=False)
+        del self.busy[connection.socket.fileno()]
+        self.poll.unregister(connection.socket)
+        connection.socket.close()
+
+    def _done(self, meant: float, *, good: bool) -> None:
         self.histogram.add((perf_counter() - meant) * 1000)
         self.good += good
         self.failed += not good
 
-    async def _exchange(self, request: bytes) -> bool:
-        if self.idle:
-            reader, writer = self.idle.pop()
-        else:
-            reader, writer = await asyncio.open_connection(self.host, self.port, limit=1 << 24)
-        try:
-            writer.write(request)
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-            length = next(int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:"))
-            await reader.readexactly(length)
-        except BaseException:
-            writer.close()
-            raise
-        if "connection: close" in head:
-            writer.close()
-        else:
-            self.idle.append((reader, writer))
-        return head.split(" ", 2)[1] == "200"
 
-
-async def run(job: Job) -> Answered:
+def run(job: Job) -> Answered:
     """Do the job."""
     client = Client(job)
     begin = perf_counter()
     if job.rate:
-        await _open_loop(client, job, begin)
+        rng = np.random.default_rng(job.seed)
+        times = np.cumsum(rng.exponential(1 / job.rate, int(job.rate * job.seconds * 1.5) + 50))
+        _open_loop(client, (begin + times[times < job.seconds]).tolist())
     else:
-        await asyncio.gather(*(_closed_loop(client, begin + job.seconds) for _ in range(job.connections)))
+        _closed_loop(client, begin + job.seconds)
     took = max(job.seconds, perf_counter() - begin)
     at = client.histogram.at
-    return Answered(
-        client.asked,
-        client.failed,
-        client.good / took,
-        at(0.5),
-        at(0.9),
-        at(0.99),
-        at(0.999),
-        client.histogram.most,
-    )
+    percentiles = (at(0.5), at(0.9), at(0.99), at(0.999), client.histogram.most)
+    return Answered(client.asked, client.failed, client.good / took, *percentiles, client.counted, took)
 
 
-async def _open_loop(client: Client, job: Job, begin: float) -> None:
-    rng = np.random.default_rng(job.seed)
-    times = np.cumsum(rng.exponential(1 / job.rate, int(job.rate * job.seconds * 1.5) + 50))
-    tasks = []
-    for meant in (begin + times[times < job.seconds]).tolist():
-        if (wait := meant - perf_counter()) > 0:
-            await asyncio.sleep(wait)
-        tasks.append(asyncio.create_task(client.ask(meant)))
-    await asyncio.gather(*tasks)
+def _open_loop(client: Client, times: Sequence[float]) -> None:
+    due = deque(times)
+    while due or client.busy:
+        while due and due[0] <= perf_counter() and len(client.busy) < client.job.connections:
+            client.ask(due.popleft())
+        full = len(client.busy) >= client.job.connections
+        left = due[0] - perf_counter() if due and not full else 1.0
+        client.hear(left - COARSE if left > COARSE else 0.0)
 
 
-async def _closed_loop(client: Client, end: float) -> None:
+def _closed_loop(client: Client, end: float) -> None:
     while (now := perf_counter()) < end:
-        await client.ask(now)
+        for _ in range(client.job.connections - len(client.busy)):
+            client.ask(now)
+        client.hear(1.0)
+    while client.busy:
+        client.hear(1.0)
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(asyncio.run(run(Job(**json.loads(sys.argv[1])))))))
+    print(json.dumps(asdict(run(Job(**json.loads(sys.argv[1]))))))

@@ -7,6 +7,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from shortlist import config, release
 from shortlist.config import Settings
 from shortlist.pipeline import FilterFailed
 from shortlist.release import Release
-from shortlist.runtime import Runtime
+from shortlist.runtime import Reply, Runtime
 from shortlist.serve.events import EVENT_STREAM
 from shortlist.serve.http import address, application, listen, server
 from shortlist.serve.metrics import Metrics
@@ -210,6 +211,71 @@ def test_in_a_batch_one_mistake_stops_one_answer(served: Served) -> None:
     assert [result["status"] for result in results] == [200, 422, 422, 422, 422]
     pointers = [result["problem"]["errors"][0]["pointer"] for result in results[1:]]
     assert pointers == ["/requests/1/scenario", "/requests/2/filter", "/requests/3/user_id", "/requests/4/fields"]
+
+
+def test_who_asks_meanwhile_is_answered_together_and_as_if_alone(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = [
+        {"user_id": "u3", "n": 4, "seed": 1},
+        {"user_id": "u5", "n": 4, "seed": 2, "exclude": ["i3"]},
+        {"user_id": "u7", "seed": 3},
+        {"scenario": "x"},
+        {"filter": "yeer > 3"},
+    ]
+    alone = [served.client.post("/v1/recommend", json=ask) for ask in asks]
+    sizes: list[int] = []
+    busy, go = threading.Event(), threading.Event()
+    recommend = served.runtime.recommend
+
+    def slowly(name: str, queries: Queries, *rest: Any, **others: Any) -> Reply:
+        sizes.append(len(queries))
+        busy.set()
+        assert go.wait(20)
+        return recommend(name, queries, *rest, **others)
+
+    monkeypatch.setattr(served.runtime, "recommend", slowly)
+    with ThreadPoolExecutor(len(asks) + 1) as people:
+        first = people.submit(served.ids, user_id="u9")
+        assert busy.wait(20)
+        together = [people.submit(served.client.post, "/v1/recommend", json=ask) for ask in asks]
+        while f"http_server_active_requests {len(asks) + 2}.0" not in served.client.get("/metrics").text:
+            pass  # until all of them have arrived
+        go.set()
+        assert first.result()
+        answers = [each.result() for each in together]
+    assert sorted(sizes) == [1, 1, 2]
+    for before, now in zip(alone, answers, strict=True):
+        assert now.status_code == before.status_code
+        assert now.json().get("items") == before.json().get("items")
+        assert now.json().get("errors") == before.json().get("errors")
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 422, 422]
+
+
+def test_a_question_that_breaks_something_breaks_nobody_elses(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, go = threading.Event(), threading.Event()
+    recommend = served.runtime.recommend
+    broken = served.runtime.catalog.rows("user", ["u5"])[0]
+
+    def slowly(name: str, queries: Queries, *rest: Any, **others: Any) -> Reply:
+        busy.set()
+        assert go.wait(20)
+        if broken in queries.user:
+            raise KeyError("a programmer's error")
+        return recommend(name, queries, *rest, **others)
+
+    monkeypatch.setattr(served.runtime, "recommend", slowly)
+    with ThreadPoolExecutor(4) as people:
+        first = people.submit(served.ids, user_id="u9")
+        assert busy.wait(20)
+        together = [
+            people.submit(served.client.post, "/v1/recommend", json={"user_id": id}) for id in ("u3", "u5", "u7")
+        ]
+        while "http_server_active_requests 5.0" not in served.client.get("/metrics").text:
+            pass
+        go.set()
+        assert first.result()
+        assert [each.result().status_code for each in together] == [200, 500, 200]
 
 
 def test_similar_items(served: Served) -> None:

@@ -24,9 +24,10 @@ from hypothesis import strategies as st
 from shortlist import cli, config, release
 from shortlist.config import Settings
 from shortlist.errors import ConfigError, ShortlistError
-from shortlist.serve import connection, http, wire
+from shortlist.serve import connection, door, wire
 from shortlist.serve.endpoint import Endpoint
-from shortlist.serve.http import HEADERS, guard, serve
+from shortlist.serve.frame import HEADERS
+from shortlist.serve.http import guard, serve
 from shortlist.serve.keys import Keys
 from shortlist.serve.routes import ENDPOINTS
 from tests.conftest import TABLES
@@ -570,7 +571,7 @@ def test_heads_that_never_end_are_cut(open_house: Served, monkeypatch: pytest.Mo
 
 
 def test_a_body_that_never_arrives_is_given_up(open_house: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(door, "BODY_SECONDS", 0.1)
     head = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n"
     answer = raw(httpx.URL(open_house.client.base_url), head + b"Connection: close\r\n\r\n{")
     assert answer.startswith(b"HTTP/1.1 400")
@@ -580,7 +581,7 @@ def test_a_body_that_never_arrives_is_given_up(open_house: Served, monkeypatch: 
 def test_when_the_house_is_full_others_are_turned_away_at_once(
     open_house: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "WAITING", 0)
+    monkeypatch.setattr(door, "WAITING", 0)
     answer = open_house.client.post("/v1/recommend", json={})
     assert problem(answer, "overloaded")
     assert answer.headers["retry-after"] == "1"

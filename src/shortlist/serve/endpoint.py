@@ -35,6 +35,10 @@ class Call:
     waited: float = 0.0  # seconds between its arrival and now
 
 
+Together: TypeAlias = Callable[[Service, Sequence[Call]], Sequence[Answer | Exception]]
+"""Several calls at once: an answer or a refusal for each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One method of one path. `run` returns a status and a struct, or bytes of the type `media`."""
@@ -56,8 +60,8 @@ class Endpoint:
     scope: Scope = field(kw_only=True)  # what a key must allow; every endpoint says so
     local: bool = False  # known to the worker alone that answered before: where there are several, all are asked
     pii: bool = False  # tells what people did or who they are: about others only with the scope pii:read
-    together: Callable[[Service, Sequence[Call]], Sequence[Answer]] | None = None
-    """`run` for several calls at once, where that is cheaper than one by one: all of them succeed or fail together."""
+    together: Together | None = None  # `run` for several calls, where that is cheaper than one by one
+    most: int = 256  # calls that are answered together
     about: Callable[[Call], Iterable[str | int | None]] | None = None
     """The people a call names, for keys that belong to one person; None = it is about everybody, which they may not."""
 
@@ -65,3 +69,15 @@ class Endpoint:
     def changes(self) -> bool:
         """True when it needs the process that writes."""
         return self.once or (self.method != "GET" and self.scope in ("write", "admin"))
+
+
+def alone(together: Together) -> Callable[[Service, Call], Answer]:
+    """`Endpoint.run` of an endpoint that answers several calls together."""
+
+    def run(service: Service, call: Call) -> Answer:
+        (said,) = together(service, [call])
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    return run

@@ -1,4 +1,4 @@
-"""Requests that wait at the same moment are answered in one go: one commit, one sync of the disk for all of them."""
+"""Requests that wait at the same moment are answered in one go: one sync of the disk, or one pass of the arrays."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ MOST = 1 << 20  # bytes of bodies answered together, so that no group takes long
 class Gathering(Generic[Asked, Said]):
     """One group at a time is with a worker; whoever comes meanwhile makes up the next."""
 
-    def __init__(self, workers: Executor, answer: Callable[[Sequence[Asked]], Sequence[Said | Exception]]) -> None:
-        """`answer` has an answer or an error for each, and runs in a worker."""
-        self._workers, self._answer = workers, answer
+    def __init__(
+        self, workers: Executor, answer: Callable[[Sequence[Asked]], Sequence[Said | Exception]], most: int
+    ) -> None:
+        """`answer` has an answer or an error for each of at most `most`, and runs in a worker."""
+        self._workers, self._answer, self._most = workers, answer, most
         self._waiting: list[tuple[Asked, int, asyncio.Future[Said]]] = []
         self._busy: asyncio.Task[None] | None = None
 
@@ -53,7 +55,7 @@ class Gathering(Generic[Asked, Said]):
     def _next(self) -> list[tuple[Asked, int, asyncio.Future[Said]]]:
         """Those who came first, as many as fit."""
         count = total = 0
-        for _, size, _ in self._waiting:
+        for _, size, _ in self._waiting[: self._most]:
             total += size
             if count and total > MOST:
                 break

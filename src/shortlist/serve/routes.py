@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from shortlist.serve import entities, erasures, events, ranking, releases, scenarios, status, why, wire
-from shortlist.serve.endpoint import HTML, SCRIPT, STYLE, Answer, Call, Endpoint
+from shortlist.serve.endpoint import HTML, SCRIPT, STYLE, Answer, Call, Endpoint, alone
 from shortlist.serve.openapi import document
 from shortlist.serve.problems import Refusal
 from shortlist.serve.service import Service
@@ -18,11 +18,10 @@ from shortlist.serve.service import Service
 METRICS = "text/plain; version=1.0.0; charset=utf-8"
 
 
-def _recommend(service: Service, call: Call) -> tuple[int, Struct]:
-    (answer,) = service.recommend([call.body], [call.request_id], [""], waited=call.waited)
-    if isinstance(answer, Refusal):
-        raise answer
-    return 200, answer
+def _recommend(service: Service, calls: Sequence[Call]) -> list[Answer | Exception]:
+    asks, ids = [call.body for call in calls], [call.request_id for call in calls]
+    answers = service.recommend(asks, ids, [""] * len(calls), waited=max(call.waited for call in calls))
+    return [answer if isinstance(answer, Refusal) else (200, answer) for answer in answers]
 
 
 def _batch(service: Service, call: Call) -> tuple[int, Struct]:
@@ -38,7 +37,7 @@ def _batch(service: Service, call: Call) -> tuple[int, Struct]:
     return 200, wire.BatchAnswer(call.request_id, results)
 
 
-def _events(service: Service, calls: Sequence[Call]) -> list[Answer]:
+def _events(service: Service, calls: Sequence[Call]) -> list[Answer | Exception]:
     taken = service.intake.take_all([call.body.events for call in calls])
     return [(202, wire.EventsAnswer(call.request_id, results)) for call, results in zip(calls, taken, strict=True)]
 
@@ -73,12 +72,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "POST",
         "/v1/recommend",
         "A list for a person, a session, or nobody in particular",
-        _recommend,
+        alone(_recommend),
         wire.Recommendation,
         wire.RecommendRequest,
         example={"user_id": "42", "n": 5, "filter": "year >= 1990"},
         scope="read",
         about=lambda call: (call.body.user_id,),
+        together=_recommend,
+        most=8,  # so that the first of them does not wait long for the last
     ),
     Endpoint(
         "POST",
@@ -106,7 +107,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "POST",
         "/v1/events",
         "Store what people did: 1 to 1,000 events, each with its own result; the next answer knows them",
-        lambda service, call: _events(service, [call])[0],
+        alone(_events),
         wire.EventsAnswer,
         wire.EventsRequest,
         status=(202,),

@@ -9,7 +9,7 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from shortlist.serve.http import Frame
+from shortlist.serve.frame import Frame
 from shortlist.serve.metrics import Metrics
 
 

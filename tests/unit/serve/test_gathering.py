@@ -24,7 +24,7 @@ def test_those_who_wait_are_answered_together() -> None:
 
     async def ask() -> list[int | BaseException]:
         with ThreadPoolExecutor(2) as workers:
-            gathering = Gathering(workers, answer)
+            gathering = Gathering(workers, answer, 9)
             first = asyncio.create_task(gathering.ask(0, 1))
             await asyncio.get_running_loop().run_in_executor(workers, busy.wait, 10)
             others = [asyncio.create_task(gathering.ask(each, MOST // 3)) for each in (1, 2, 3, 4, 5)]
@@ -50,7 +50,7 @@ def test_a_group_that_fails_fails_for_everyone_in_it_and_for_nobody_after() -> N
 
     async def ask() -> tuple[list[str | BaseException], str]:
         with ThreadPoolExecutor(1) as workers:
-            gathering = Gathering(workers, answer)
+            gathering = Gathering(workers, answer, 9)
             both = await asyncio.gather(gathering.ask("a", 1), gathering.ask("b", MOST * 2), return_exceptions=True)
             return both, await gathering.ask("c", 1)
 
@@ -60,10 +60,26 @@ def test_a_group_that_fails_fails_for_everyone_in_it_and_for_nobody_after() -> N
     assert after == "c"
 
 
+def test_a_group_has_no_more_than_its_endpoint_takes() -> None:
+    groups: list[list[int]] = []
+
+    def answer(some: Sequence[int]) -> Sequence[int | Exception]:
+        groups.append(list(some))
+        return list(some)
+
+    async def ask() -> list[int]:
+        with ThreadPoolExecutor(1) as workers:
+            gathering = Gathering(workers, answer, 3)
+            return await asyncio.gather(*(gathering.ask(each, 1) for each in range(7)))
+
+    assert asyncio.run(ask()) == [0, 1, 2, 3, 4, 5, 6]
+    assert groups == [[0, 1, 2], [3, 4, 5], [6]]
+
+
 @pytest.mark.parametrize("size", [1, MOST * 5])
 def test_one_alone_is_a_group(size: int) -> None:
     async def ask() -> int:
         with ThreadPoolExecutor(1) as workers:
-            return await Gathering(workers, lambda some: list(some)).ask(7, size)
+            return await Gathering(workers, lambda some: list(some), 3).ask(7, size)
 
     assert asyncio.run(ask()) == 7
