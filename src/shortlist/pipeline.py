@@ -31,6 +31,10 @@ class Step:
     rows_out: int
     error: str = ""  # class and message of what went wrong; empty = fine
 
+    @property
+    def label(self) -> str:
+        return f"{self.stage} {self.name}".rstrip()
+
 
 @dataclass(slots=True)
 class Trace:
@@ -64,7 +68,7 @@ class Trace:
     @property
     def reasons(self) -> list[str]:
         """Why the answer is degraded, one entry a cause."""
-        out = [f"{step.stage} {step.name}: {step.error}" for step in self.errors]
+        out = [f"{step.label}: {step.error}" for step in self.errors]
         if self.filled:
             out.append(f"{self.filled} places filled from the fallback list")
         return out

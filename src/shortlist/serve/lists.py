@@ -136,7 +136,7 @@ class Lists:
 def degradations(reply: Reply, lists: Sequence[Sequence[wire.Item]], wanted: int) -> list[wire.Degradation]:
     """How far each list is from what was configured, and why."""
     failed = reply.trace.errors
-    stages = [f"{step.stage} {step.name}".strip() for step in failed]
+    stages = [step.label for step in failed]
     reasons = [f"{stage}: {step.error}" for stage, step in zip(stages, failed, strict=True)]
     if reply.effort < 1:
         stages.append("recall")

@@ -5,8 +5,12 @@ There are never more than 2,000 series a process: label sets beyond the limit of
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from math import inf
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -18,6 +22,9 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from shortlist.release import age
 from shortlist.rungs import LEVELS
@@ -55,6 +62,55 @@ class Labelled(Generic[M]):
             return self._children[labels]
 
 
+class Stages(Collector):
+    """Time and rows of the stages, `most` of them; further ones share "other".
+
+    An answer has about twenty: they are counted in one go, as one by one they would cost as much as a stage.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._seconds: dict[str, Counts] = {}
+        self._rows: dict[str, Counts] = {}
+
+    def observe(self, steps: Iterable[tuple[str, float, int]]) -> None:
+        """Name of the stage, seconds, rows that came out."""
+        with self._lock:
+            for name, seconds, rows in steps:
+                if name not in self._rows:
+                    name = name if len(self._rows) < self._most - 1 else OTHER
+                    self._seconds.setdefault(name, Counts([0] * (len(STAGE_SECONDS) + 1)))
+                    self._rows.setdefault(name, Counts([0] * (len(ROWS) + 1)))
+                self._seconds[name].add(bisect_left(STAGE_SECONDS, seconds), seconds)
+                self._rows[name].add(bisect_left(ROWS, rows), rows)
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        for name, about, bounds, counted in (
+            ("shortlist_stage_duration_seconds", "Time of a stage", STAGE_SECONDS, self._seconds),
+            ("shortlist_candidates", "Rows that came out of a stage", ROWS, self._rows),
+        ):
+            family = HistogramMetricFamily(name, about, labels=["stage"])
+            with self._lock:
+                told = {stage: (list(accumulate(counts.bucket)), counts.total) for stage, counts in counted.items()}
+            for stage, (upto, total) in told.items():
+                buckets = list(zip(map(floatToGoString, (*bounds, inf)), upto, strict=True))
+                family.add_metric([stage], buckets, total)
+            yield family
+
+
+@dataclass(slots=True)
+class Counts:
+    """One histogram."""
+
+    bucket: list[int]  # observations by bucket, not cumulated
+    total: float = 0.0
+
+    def add(self, bucket: int, value: float) -> None:
+        self.bucket[bucket] += 1
+        self.total += value
+
+
 class Metrics:
     """Counters of one process, in a registry of their own."""
 
@@ -90,16 +146,8 @@ class Metrics:
             Counter("shortlist_nonfinite", "Scores that were no finite number", ("where",), registry=own), 4
         )
         self.empty = Counter("shortlist_empty", "Lists without a single item", registry=own)
-        self._stage = Labelled(
-            Histogram(
-                "shortlist_stage_duration_seconds", "Time of a stage", ("stage",), buckets=STAGE_SECONDS, registry=own
-            ),
-            36,
-        )
-        self._candidates = Labelled(
-            Histogram("shortlist_candidates", "Rows that came out of a stage", ("stage",), buckets=ROWS, registry=own),
-            36,
-        )
+        self.stages = Stages(36)
+        own.register(self.stages)
         self.effected = Histogram(
             "shortlist_event_to_effect_seconds",
             "Time from an event's arrival until the next answer knows it",
@@ -153,12 +201,10 @@ class Metrics:
         for rung in np.flatnonzero(counts).tolist():
             self._recommendations(scenario, LEVELS[rung]).inc(int(counts[rung]))
         self.empty.inc(lists - len(np.unique(slate.query)))
-        for step in (*trace.steps, *reply.explained.steps):
-            name = f"{step.stage} {step.name}" if step.name else step.stage
-            self._stage(name).observe(step.seconds)
-            self._candidates(name).observe(step.rows_out)
-            if step.error:
-                self._degraded(name, step.error.partition(":")[0][:40]).inc()
+        steps = (*trace.steps, *reply.explained.steps)
+        self.stages.observe((step.label, step.seconds, step.rows_out) for step in steps)
+        for step in trace.errors + reply.explained.errors:
+            self._degraded(step.label, step.error.partition(":")[0][:40]).inc()
         for name, rows in trace.drops.items():
             self._dropped("filter", name).inc(rows)
         ranked = slate.columns["score"][~slate.columns["fallback"]]

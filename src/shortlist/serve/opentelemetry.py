@@ -47,7 +47,7 @@ class Spans:
         within, at = set_span_in_context(own), end - sum(_nanoseconds(step) for step in steps)
         for step in steps:
             rows = {"shortlist.rows_in": int(step.rows_in), "shortlist.rows_out": int(step.rows_out)}
-            name = f"{step.stage} {step.name}".strip()
+            name = step.label
             span = self._tracer.start_span(name, within, attributes=rows, start_time=at)
             if step.error:
                 span.set_status(Status(StatusCode.ERROR, step.error.partition(":")[0]))

@@ -262,7 +262,7 @@ def _now(service: Service, ask: ExplainRequest, request_id: str) -> tuple[_Answe
 
 def _then(service: Service, past: Remembered) -> _Answer:
     together = past.together
-    notes = [f"{step.stage} {step.name}: {step.error}" for step in together.errors] + _slowed(together.effort)
+    notes = [f"{step.label}: {step.error}" for step in together.errors] + _slowed(together.effort)
     if together.catalog != service.catalog.version("item"):
         notes.append("the catalogue has changed since: filters and features see it as it is now")
     return _Answer(past.queries, past.slate, past.places, together.errors, together.effort, notes)

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client import CollectorRegistry, Histogram
 
 from shortlist.pipeline import Step
 from shortlist.serve import logs
-from shortlist.serve.metrics import OTHER, Metrics, merged
+from shortlist.serve.metrics import OTHER, ROWS, STAGE_SECONDS, Metrics, merged
 from shortlist.serve.opentelemetry import Spans
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -32,8 +33,7 @@ def test_label_sets_are_bounded_whatever_comes() -> None:
         metrics._recommendations(f"scenario-{n}", "none").inc()
         metrics._degraded(f"recall {n}", f"Error{n}").inc()
         metrics._dropped("filter", f"rule-{n}").inc()
-        metrics._stage(f"recall {n}").observe(0.1)
-        metrics._candidates(f"recall {n}").observe(1)
+        metrics.stages.observe([(f"recall {n}", 0.1, 1)])
         metrics._breaker(f"home.{n}").set(1)
         for each in (metrics._nonfinite, metrics._unknown_ratio, metrics._data_age, metrics._cache):
             each(f"x{n}")
@@ -55,6 +55,23 @@ def test_what_is_counted_as_other_is_counted(told: list[tuple[str, int]]) -> Non
         if each.name == "shortlist_events_total"
     )
     assert found == sum(times for _, times in told)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["recall a", "merge"]), st.floats(0, 20), st.integers(0, 5000)), max_size=30))
+def test_stages_are_counted_as_histograms_count(told: list[tuple[str, float, int]]) -> None:
+    metrics, plain = Metrics(), CollectorRegistry()
+    seconds = Histogram("shortlist_stage_duration_seconds", "s", ("stage",), buckets=STAGE_SECONDS, registry=plain)
+    rows = Histogram("shortlist_candidates", "r", ("stage",), buckets=ROWS, registry=plain)
+    metrics.stages.observe(told)
+    for stage, took, out in told:
+        seconds.labels(stage).observe(took)
+        rows.labels(stage).observe(out)
+
+    def found(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
+        every = (each for family in registry.collect() for each in family.samples if "stage" in each.labels)
+        return {(each.name, str(sorted(each.labels.items()))): each.value for each in every}
+
+    assert found(metrics.registry) == pytest.approx(found(plain))
 
 
 def test_the_figures_of_workers_become_one_exposition() -> None:
