@@ -61,7 +61,7 @@ class Lists:
             ask, places = asks[query], lists[query]
             item = wire.Item(id, len(places) + 1, score if math.isfinite(score) else None, sources)
             if why is not None and ask.explain != "none":
-                item.why = [why(name, row) for name in sources]
+                item.why = why(sources, row)
                 if ask.explain == "full":
                     said = {name: float(column[row]) for name, column in given.items()}
                     item.scores = {name: score for name, score in said.items() if math.isfinite(score)}
@@ -93,8 +93,8 @@ class Lists:
         }
         return [words[each] for each in code.tolist()]
 
-    def _reasons(self, queries: Queries, reply: Reply) -> Callable[[str, int], wire.Why]:
-        """A function from a source's name and a row of the slate to the reason in words."""
+    def _reasons(self, queries: Queries, reply: Reply) -> Callable[[Sequence[str], int], list[wire.Why]]:
+        """A function from the sources of a row of the slate, and the row, to their reasons in words."""
         spoke = np.unique(np.concatenate([np.empty(0, np.int32), *reply.because.values()]))
         spoke = spoke[spoke >= 0]
         id_of = dict(zip(spoke.tolist(), self.catalog.ids("item", spoke), strict=True))
@@ -102,18 +102,25 @@ class Lists:
         met = self.met(queries, spoke)
         query = reply.slate.query.tolist()
         because = {name: rows.tolist() for name, rows in reply.because.items()}
-        plain: dict[str, wire.Why] = {}  # made once a name: most reasons are one of these
+        made: dict[tuple[str, int, int], wire.Why] = {}  # by source, item and query: rows of a list have them in common
 
-        def reason(name: str, row: int) -> wire.Why:
-            item = because[name][row] if name in because else -1
-            if item >= 0:
-                title, verb = title_of[item], met.get((query[row], item), "of")
-                return wire.Why(name, f'because {verb} "{title or id_of[item]}"', id_of[item], title)
-            if name not in plain:
-                plain[name] = wire.Why(name, WORDS.get(name, f"found by {name}"))
-            return plain[name]
+        def one(name: str, item: int, asked: int) -> wire.Why:
+            if item < 0:
+                return wire.Why(name, WORDS.get(name, f"found by {name}"))
+            title, verb = title_of[item], met.get((asked, item), "of")
+            return wire.Why(name, f'because {verb} "{title or id_of[item]}"', id_of[item], title)
 
-        return reason
+        def reasons(names: Sequence[str], row: int) -> list[wire.Why]:
+            whys, asked = [], query[row]
+            for name in names:
+                item = because[name][row] if name in because else -1
+                key = name, item, asked if item >= 0 else -1
+                if key not in made:
+                    made[key] = one(*key)
+                whys.append(made[key])
+            return whys
+
+        return reasons
 
     def met(self, queries: Queries, items: Rows) -> dict[tuple[int, int], str]:
         """(query, item) -> what that person liked about the item last, in words; what is in view goes before."""

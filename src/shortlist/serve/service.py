@@ -289,6 +289,8 @@ class Service:
 
     def _items(self, lists: Sequence[Sequence[str | int]]) -> Ragged:
         """Lists of ids as lists of rows, -1 for the unknown."""
+        if not any(lists):
+            return Ragged(np.zeros(len(lists) + 1, np.int64), {"item": np.empty(0, np.int32)})
         ptr = np.concatenate(([0], np.cumsum([len(each) for each in lists]))).astype(np.int64)
         return Ragged(ptr, {"item": self.catalog.rows("item", [str(id) for each in lists for id in each])})
 
