@@ -29,7 +29,7 @@ class EmbeddedIndex:
         self.refresh()
         if not database.read_only:
             for name, space in list(self._spaces.items()):
-                if space.about.kind != kind:  # the configuration has changed
+                if space.about.kind.built != kind.built:  # the configuration has changed
                     self._build(name, *space.held(), space.about.metric, refuse=False)
         self._sweep()
 

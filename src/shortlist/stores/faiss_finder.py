@@ -35,7 +35,7 @@ TRAINED_ON = 64  # vectors of each cell that the centres are found from
 CODE_ROUNDS = 8  # of k-means for the codes: more gain nothing that counts, since vectors are weighed again
 LEAST = {"hnsw": 2, "ivf": 64, "pq": 1000}  # vectors below which there is nothing to learn a code from
 QUANTUM = 4  # numbers that share a byte of a product code
-SPARE = 4  # times as many as wanted are proposed from product codes, which are coarse
+SPARE = {"hnsw": 1.0, "ivf": 1.25, "pq": 4.0}  # times as many as wanted are proposed: codes are coarse
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class FaissFinder:
 
     @property
     def breadth(self) -> int:
-        return self.kind.breadth or {"hnsw": 128, "ivf": 16, "pq": 16}[self.kind.kind]
+        return self.kind.breadth or {"hnsw": 128, "ivf": 32, "pq": 32}[self.kind.kind]
 
     @property
     def widest(self) -> int:
@@ -62,7 +62,7 @@ class FaissFinder:
             how = faiss.SearchParametersHNSW(efSearch=breadth, **given)
         else:
             how = faiss.SearchParametersIVF(nprobe=min(breadth, self.index.nlist), **given)
-        count = min(count * (SPARE if self.kind.kind == "pq" else 1), self.index.ntotal)
+        count = min(int(count * SPARE[self.kind.kind]), self.index.ntotal)
         faiss.omp_set_num_threads(1)  # of this thread: a server scales by processes
         asked = np.ascontiguousarray(_padded(asked, self.index.d), np.float32)
         found: Positions = self.index.search(asked, count, params=how)[1].astype(np.intp, copy=False)
@@ -93,6 +93,7 @@ def make(kind: Kind, vectors: Vectors) -> FaissFinder | None:
         index.cp.min_points_per_centroid = 1
     if kind.kind == "pq":
         index.pq.cp.niter = CODE_ROUNDS
+        index.do_polysemous_training = False  # takes most of the time, for a filter not used here
     faiss.omp_set_num_threads(1)
     padded = np.ascontiguousarray(_padded(vectors, wide))
     index.train(padded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +36,11 @@ class Kind:
                 where="stores.index",
                 hint="bits is a multiple of 64, links at least 2, least, breadth and cells at least 0",
             )
+
+    @property
+    def built(self) -> Kind:
+        """What a finder is made by: all but how it is asked."""
+        return replace(self, floor=0.0, breadth=0)
 
 
 def read(options: Mapping[str, str]) -> Kind:

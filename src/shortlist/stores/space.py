@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shortlist import ops
+from shortlist import _kernels, ops
 from shortlist.errors import StoreError
 from shortlist.stores import kinds
 from shortlist.stores.arrays import save
@@ -20,10 +20,10 @@ from shortlist.stores.kinds import Finder, Kind
 from shortlist.stores.vectors import DEPTH, fits, questions, unit
 from shortlist.types import Candidates, Mask, Positions, Ragged, Rows, Scores, SpaceFacts, Vectors, empty_items
 
-BLOCK = 1 << 22  # scores computed at once: 16 MB
 EVERYTHING = np.empty(0, np.bool_)
 FEW = 4096  # open vectors that are looked at one by one rather than found
 NARROW = 0.02  # share of open vectors below which a finder meets too few of them
+SPARSE = 0.25  # share of open vectors below which they are brought together before they are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,12 @@ class Space:
         self._lock = threading.Lock()
         self._vectors = np.empty((0, vectors.shape[1]), np.float32)
         self._rows = np.empty(0, np.int32)
-        self._count = 0
+        self._there = np.empty(0, np.bool_)  # by place: it holds a row
+        self._place = np.empty(0, np.int32)  # by row: its place, -1 = none
+        self._count = 0  # of places
+        self._left = 0  # of places without a row
+        self._straight = 0  # every place before this one holds the row of the same number, or none
         self._built = 0
-        self._place: dict[int, int] = {}
         self._free: list[int] = []
         self._upsert(rows, vectors)
         self._built = self._count if finder is not None else 0
@@ -60,31 +63,35 @@ class Space:
     def make(name: str, folder: str, kind: Kind, metric: str, rows: Rows, vectors: Vectors, *, refuse: bool) -> Space:
         """A space with the finder of `kind`, its recall measured; StoreError when that stays under the floor and
         `refuse` is true."""
-        last = len(rows) - 1 - np.unique(rows[::-1], return_index=True)[1]  # of a row given twice the last counts
-        if len(last) < len(rows):
-            rows, vectors = rows[np.sort(last)], vectors[np.sort(last)]
+        rows, vectors = _last(rows, vectors)
         finder = kinds.make(kind, vectors)
-        if finder is None:
-            return Space(folder, About(metric, kind), rows, vectors)
-        breadth = finder.breadth
-        while True:
-            space = Space(folder, About(metric, kind, breadth, found=True), rows, vectors, finder)
-            recall = space.measure()
-            if recall >= kind.floor or breadth >= finder.widest:
-                break
-            breadth = min(2 * breadth, finder.widest)
-        if refuse and recall < kind.floor:
+        space = Space(folder, About(metric, kind, found=finder is not None), rows, vectors, finder)
+        space._widen()
+        if refuse and space.about.recall < kind.floor:
             raise StoreError(
-                f"space {name!r}: {kind.kind} finds {recall:.3f} of the true nearest, the floor is {kind.floor}",
+                f"space {name!r}: {kind.kind} finds {space.about.recall:.3f} of the true nearest, the floor is"
+                f" {kind.floor}",
                 where="stores.index",
                 hint="Give it more bits, links or cells, choose another kind, or lower the floor. The old space stays.",
             )
-        space.about = About(metric, kind, breadth, recall, found=True)
         return space
+
+    def _widen(self) -> None:
+        """Measure the recall; the breadth is doubled until it reaches the floor."""
+        if self._finder is None:
+            return
+        kind, breadth = self.about.kind, self._finder.breadth
+        while True:
+            self.about = replace(self.about, breadth=breadth)
+            self.about = replace(self.about, recall=self.measure())
+            if self.about.recall >= kind.floor or breadth >= self._finder.widest:
+                return
+            breadth = min(2 * breadth, self._finder.widest)
 
     @staticmethod
     def load(name: str, folder: Path, kind: Kind, *, remake: bool) -> Space:
-        """What `save` wrote. When that is of another kind than `kind`: made anew in memory if `remake`, else exact."""
+        """What `save` wrote. If it was made otherwise than `kind` says: made anew in memory if `remake`, else exact.
+        For another breadth or floor the recall is measured again, no more."""
         with explained(folder):
             rows: Rows = np.load(folder / "row.npy", allow_pickle=False)
             vectors: Vectors = np.load(folder / "vector.npy", allow_pickle=False)
@@ -94,12 +101,15 @@ class Space:
                 about = msgspec.json.decode(written, type=About)
             except msgspec.MsgspecError as error:
                 raise StoreError(f"{path} cannot be read: {error}", hint="Build the space again.") from None
-            if about.kind != kind:
+            if about.kind.built != kind.built:
                 if remake:
                     return Space.make(name, folder.name, kind, about.metric, rows, vectors, refuse=False)
                 return Space(folder.name, About(about.metric, about.kind), rows, vectors)
             finder = kinds.load(kind, folder) if about.found else None
-        return Space(folder.name, about, rows, vectors, finder)
+        space = Space(folder.name, replace(about, kind=kind), rows, vectors, finder)
+        if about.kind != kind:
+            space._widen()
+        return space
 
     def save(self, folder: Path) -> None:
         save(folder / "row.npy", self._rows[: self._count])
@@ -109,7 +119,7 @@ class Space:
         (folder / "space.json").write_bytes(msgspec.json.encode(self.about))
 
     def facts(self, name: str) -> SpaceFacts:
-        about, size = self.about, len(self._place)
+        about, size = self.about, self._count - self._left
         kind = about.kind.kind if about.found else "exact"
         return SpaceFacts(name, size, self._vectors.shape[1], about.metric, kind, about.recall, about.kind.floor)
 
@@ -135,119 +145,145 @@ class Space:
     def apply(self, rows: Rows, vectors: bytes | None, seq: int) -> None:
         with self._lock:
             if vectors is None:
-                for row in rows.tolist():
-                    place = self._place.pop(row, None)
-                    if place is not None:
-                        self._leave(place)
+                places = ops.gather(self._place, np.unique(rows), -1)
+                self._leave(places[places >= 0])
             else:
                 self._upsert(rows, np.frombuffer(vectors, np.float32).reshape(len(rows), self._vectors.shape[1]))
             self.seq = seq
 
-    def _leave(self, place: int) -> None:
-        self._rows[place] = -1
-        if place >= self._built:
-            self._free.append(place)
+    def _leave(self, places: Rows) -> None:
+        self._place[self._rows[places]] = -1
+        self._rows[places] = -1
+        self._there[places] = False
+        self._left += len(places)
+        self._free += places[places >= self._built].tolist()
 
     def _upsert(self, rows: Rows, vectors: Vectors) -> None:
-        places = np.empty(len(rows), np.int64)
-        for at, row in enumerate(rows.tolist()):
-            place = self._place.get(row)
-            if place is not None and place < self._built:  # the finder knows the old vector
-                self._leave(place)
-                place = None
-            if place is None:
-                if self._free:
-                    place = self._free.pop()
-                else:
-                    place = self._count
-                    self._count += 1
-                self._place[row] = place
-            places[at] = place
-        if self._count > len(self._rows):
-            size = max(self._count, 2 * len(self._rows))
-            wide = np.zeros((size, self._vectors.shape[1]), np.float32)
-            wide[: len(self._vectors)] = self._vectors
-            self._rows = np.concatenate((self._rows, np.full(size - len(self._rows), -1, np.int32)))
-            self._vectors = wide
+        rows, vectors = _last(rows, vectors)
+        places = ops.gather(self._place, rows, -1)
+        known = (places >= 0) & (places < self._built)  # the finder knows the old vector
+        self._leave(places[known])
+        new = np.flatnonzero(known | (places < 0))
+        reused = [self._free.pop() for _ in range(min(len(new), len(self._free)))]
+        added = np.arange(self._count, self._count + len(new) - len(reused), dtype=np.int32)
+        places[new] = np.concatenate((np.array(reused, np.int32), added))
+        self._left -= len(reused)
+        if self._straight == self._count:
+            self._straight += len(added)
+        self._straight = int(places[places != rows].min(initial=self._straight))
+        self._count += len(added)
+        self._rows = _grown(self._rows, self._count, -1)
+        self._there = _grown(self._there, self._count, False)
+        self._vectors = _grown(self._vectors, self._count, 0)
+        self._place = _grown(self._place, int(rows.max(initial=-1)) + 1, -1)
         self._vectors[places] = vectors
         self._rows[places] = rows
+        self._there[places] = True
+        self._place[rows] = places
 
     def search(self, asked: Vectors, k: int, exclude: Ragged, allowed: Mask) -> tuple[Rows, Scores]:
         """(B, k) rows and scores, best first: as many as are open, however few those are."""
         with self._lock:
             rows, held = self._rows[: self._count], self._vectors[: self._count]
+            open_ = self._open(rows, allowed)
+            if len(exclude["item"]):
+                place = ops.gather(self._place, exclude["item"], -1)
+                exclude = Ragged(exclude.ptr, {"item": place}).where(place >= 0)
         if self.about.metric == "cosine":
             asked = unit(asked)
-        open_ = rows >= 0
-        if len(allowed):
-            open_ &= ops.gather(allowed, rows, True)
-        count = int(np.count_nonzero(open_))
+        count = len(rows) if open_ is None else int(np.count_nonzero(open_))
         if self._finder is None or count < max(FEW, NARROW * len(rows)):
-            return _table(_exact(rows, held, open_, asked, k, exclude), len(asked), k)
-        best = self._near(rows, held, open_, asked, k, exclude)
+            return _table(_exact(held, open_, count, asked, k, exclude), rows, len(asked), k)
+        best = self._near(held, open_, asked, k, exclude)
         short = np.flatnonzero(np.bincount(best.query, minlength=len(asked)) < min(k, count))
         if len(short):  # the finder met too few: look at all that is open
-            again = _exact(rows, held, open_, asked[short], k, exclude.take(short))
+            again = _exact(held, open_, count, asked[short], k, exclude.take(short))
             again = Candidates(short[again.query].astype(np.int32), again.item, again.columns)
             best = Candidates.concat([best.take(~np.isin(best.query, short)), again])
-        return _table(best, len(asked), k)
+        return _table(best, rows, len(asked), k)
 
-    def _near(self, rows: Rows, held: Vectors, open_: Mask, asked: Vectors, k: int, exclude: Ragged) -> Candidates:
+    def _open(self, rows: Rows, allowed: Mask) -> Mask | None:
+        """(N,) the places that may be shown, None = all."""
+        if not len(allowed):
+            return self._there[: len(rows)].copy() if self._left else None
+        open_ = self._there[: len(rows)].copy()
+        straight = min(self._straight, len(allowed))
+        open_[:straight] &= allowed[:straight]
+        if self._straight < len(rows):
+            open_[self._straight :] &= ops.gather(allowed, rows[self._straight :], True)
+        return open_
+
+    def _near(self, held: Vectors, open_: Mask | None, asked: Vectors, k: int, exclude: Ragged) -> Candidates:
         assert self._finder is not None
         built, more = self._built, int(exclude.length.max(initial=0))
-        whole = bool(open_[:built].all())
-        place = self._finder.near(np.nan_to_num(asked), k + more, self.about.breadth, None if whole else open_[:built])
-        score = np.einsum("bd,bmd->bm", asked, held[place])
-        score[(place < 0) | ~open_[place]] = np.nan
-        if len(rows) > built:
+        known = None if open_ is None or open_[:built].all() else open_[:built]
+        finite = np.where(np.isfinite(asked), asked, np.float32(0))
+        near = self._finder.near(finite, k + more, self.about.breadth, known)
+        place = near.ravel().astype(np.int32)
+        query = np.repeat(np.arange(len(asked), dtype=np.int32), near.shape[1])
+        score = _kernels.products(asked, held, query, place).reshape(near.shape)
+        place = place.reshape(near.shape)
+        if len(held) > built:
             late = asked @ held[built:].T
-            late[:, ~open_[built:]] = np.nan
-            place = np.concatenate((place, np.broadcast_to(np.arange(built, len(rows)), late.shape)), axis=1)
+            if open_ is not None:
+                late[:, ~open_[built:]] = np.nan
+            places = np.arange(built, len(held), dtype=np.int32)
+            place = np.concatenate((place, np.broadcast_to(places, late.shape)), axis=1)
             score = np.concatenate((score, late), axis=1)
         top = ops.top_of_matrix(score, k + more, empty_items(len(asked)), EVERYTHING)
-        return _permitted(top, rows[place[top.query, top.item]], exclude, k, len(asked))
+        found = Candidates(top.query, place[top.query, top.item], top.columns)
+        if not more:
+            return found
+        found = found.take(~ops.contains(exclude, found.query, found.item))
+        return found.take(_column(found, len(asked)) < k)
 
     def measure(self) -> float:
         """Recall at DEPTH against exact."""
         rows, held = self.held()
         asked, k = questions(held), min(DEPTH, len(rows))
-        every, nobody = np.ones(len(rows), np.bool_), empty_items(len(asked))
-        true = _table(_exact(rows, held, every, asked, k, nobody), len(asked), k)[1]
-        found = _table(self._near(rows, held, every, asked, k, nobody), len(asked), k)[1]
+        nobody = empty_items(len(asked))
+        true = _table(_exact(held, None, len(held), asked, k, nobody), rows, len(asked), k)[1]
+        found = _table(self._near(held, None, asked, k, nobody), rows, len(asked), k)[1]
         return float(np.mean(found >= true[:, -1:] - 1e-5 * np.abs(true[:, -1:])))
 
 
-def _exact(rows: Rows, held: Vectors, open_: Mask, asked: Vectors, k: int, exclude: Ragged) -> Candidates:
-    """The k best of all that is open, block by block."""
-    place: Positions = np.flatnonzero(open_)
-    more = int(exclude.length.max(initial=0))
-    whole = len(place) == len(rows)
-    best = Candidates.empty()
-    step = max(1, BLOCK // max(1, len(asked)))
-    for start in range(0, len(place), step):
-        here = slice(start, start + step)
-        score = asked @ (held[here] if whole else held[place[here]]).T
-        part = ops.top_of_matrix(score, k + more, empty_items(len(score)), EVERYTHING)
-        part = _permitted(part, rows[place[here]][part.item], exclude, k, len(asked))
-        best = Candidates.concat([best, part]) if start else part
-        best = best.take(ops.topk(best.query, best.columns["score"], k, len(asked))) if start else best
-    return best
+def _exact(held: Vectors, open_: Mask | None, count: int, asked: Vectors, k: int, exclude: Ragged) -> Candidates:
+    """The k best of all `count` open places."""
+    if open_ is None or count > SPARSE * len(held):
+        return ops.top_of_product(asked, held, k, exclude, EVERYTHING if open_ is None else open_)
+    place = np.flatnonzero(open_).astype(np.int32)
+    if len(exclude["item"]):
+        at = np.searchsorted(place, exclude["item"])
+        there = ops.gather(place, at, -1) == exclude["item"]
+        exclude = Ragged(exclude.ptr, {"item": at.astype(np.int32)}).where(there)
+    best = ops.top_of_product(asked, held[place], k, exclude, EVERYTHING)
+    return Candidates(best.query, place[best.item], best.columns)
 
 
-def _permitted(top: Candidates, rows: Rows, exclude: Ragged, k: int, asked: int) -> Candidates:
-    """The first k of each query that are not excluded, by catalog row."""
-    found = Candidates(top.query, rows, {"score": top.columns["score"]})
-    if not len(exclude["item"]):
-        return found
-    found = found.take(~ops.contains(exclude, found.query, found.item))
-    rank = np.arange(len(found)) - ops.pointers(found.query, asked)[:-1][found.query]
-    return found.take(rank < k)
+def _last(rows: Rows, vectors: Vectors) -> tuple[Rows, Vectors]:
+    """Without the earlier ones of a row that is given twice."""
+    last = np.sort(len(rows) - 1 - np.unique(rows[::-1], return_index=True)[1])
+    return (rows[last], vectors[last]) if len(last) < len(rows) else (rows, vectors)
 
 
-def _table(best: Candidates, asked: int, k: int) -> tuple[Rows, Scores]:
+def _grown(array: NDArray[Any], size: int, fill: Any) -> NDArray[Any]:
+    """`array` with room for `size` entries, twice as many as before when there was too little."""
+    if size <= len(array):
+        return array
+    wide = np.full((max(size, 2 * len(array)), *array.shape[1:]), fill, array.dtype)
+    wide[: len(array)] = array
+    return wide
+
+
+def _column(best: Candidates, asked: int) -> Positions:
+    """(N,) the rank of each candidate in its list."""
+    return np.arange(len(best)) - ops.pointers(best.query, asked)[:-1][best.query]
+
+
+def _table(best: Candidates, rows: Rows, asked: int, k: int) -> tuple[Rows, Scores]:
     found = np.full((asked, k), -1, np.int32)
     scores = np.full((asked, k), np.nan, np.float32)
-    column = np.arange(len(best)) - ops.pointers(best.query, asked)[:-1][best.query]
-    found[best.query, column] = best.item
+    column = _column(best, asked)
+    found[best.query, column] = rows[best.item]
     scores[best.query, column] = best.columns["score"]
     return found, scores

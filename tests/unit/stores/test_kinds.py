@@ -7,6 +7,7 @@ import pytest
 
 from shortlist.errors import ConfigError, StoreError
 from shortlist.stores import ROLES, embedded_index, open_store, open_stores
+from shortlist.types import Ragged
 
 SIZE, WIDTH = 6000, 8
 ROWS = np.arange(SIZE, dtype=np.int32)
@@ -46,6 +47,51 @@ def test_another_kind_in_the_configuration_makes_the_space_anew(tmp_path: Path) 
             assert stores.index.spaces()[0].kind == kind
             found, _ = stores.index.search("a", ASKED, 10)
             assert np.mean([np.isin(mine, true).mean() for mine, true in zip(found, TRUE, strict=True)]) > 0.8
+
+
+def test_another_breadth_or_floor_keeps_the_finder(tmp_path: Path) -> None:
+    recall = []
+    for query in ("breadth=50", "breadth=6000", "breadth=50&floor=0.9"):
+        with open_stores(
+            {**dict.fromkeys(ROLES, f"file:{tmp_path}"), "index": url(tmp_path, f"kind=lsh&least=0&{query}")}
+        ) as stores:
+            if not stores.index.spaces():
+                stores.index.build("a", ROWS, VECTORS)
+            (facts,) = stores.index.spaces()
+            recall.append(facts.recall)
+            assert [path.name for path in (tmp_path / "index").iterdir()] == ["1"]
+    assert recall[0] < 0.8 < recall[1] == 1 > recall[2] >= 0.9
+
+
+@pytest.mark.parametrize("query", ["kind=exact", "kind=lsh&least=0&breadth=100000"])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_rows_in_any_order_changed_and_filtered(tmp_path: Path, query: str, shuffled: bool) -> None:
+    chance = np.random.default_rng(11)
+    rows = chance.permutation(SIZE).astype(np.int32) if shuffled else ROWS
+    held = dict(zip(rows.tolist(), VECTORS, strict=True))
+    index = open_store("index", url(tmp_path, query))
+    index.build("a", rows, VECTORS)
+    for _ in range(6):
+        changed, removed = chance.integers(0, SIZE + 300, (2, 200)).astype(np.int32)
+        vectors = chance.normal(size=(200, WIDTH)).astype(np.float32)
+        index.upsert("a", changed, vectors)
+        held.update(zip(changed.tolist(), vectors, strict=True))
+        index.remove("a", removed)
+        for row in removed.tolist():
+            held.pop(row, None)
+        assert index.spaces()[0].rows == len(held)
+        known, score = np.array(list(held)), ASKED @ np.array(list(held.values())).T
+        for share in (0.01, 0.5, 1):
+            allowed = chance.random(SIZE - 200) < share
+            open_ = np.append(allowed, np.ones(500, np.bool_))[known]
+            left_out = chance.choice(known[open_], (len(ASKED), 5))
+            exclude = Ragged.of([{"item": each} for each in left_out], {"item": np.int32})
+            found, scores = index.search("a", ASKED, 10, exclude=exclude, allowed=allowed)
+            for b in range(len(ASKED)):
+                mine = np.flatnonzero(open_ & ~np.isin(known, left_out[b]))
+                best = mine[np.argsort(-score[b, mine], kind="stable")[:10]]
+                assert found[b].tolist() == known[best].tolist()
+                np.testing.assert_allclose(scores[b], score[b, best], rtol=1e-4)
 
 
 def test_many_changes_make_the_finder_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
