@@ -16,6 +16,7 @@ import pytest
 
 from shortlist.config import Settings
 from tests.end_to_end.test_http import Served, serving
+from tests.end_to_end.test_security import locked, make
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 CANARY = '<script>window.canary = 1</script><img src="x" onerror="window.canary = 2">'
@@ -184,3 +185,23 @@ def test_pages_fit_a_small_screen_and_are_drawn_without_a_complaint(served: Serv
         browser.until(drawn)
         assert browser.js("document.documentElement.scrollWidth") <= 360, path
     assert browser.troubles == []
+
+
+def test_the_docs_ask_for_the_key_that_the_contract_needs(installation: Settings, browser: Browser) -> None:
+    with serving(locked(installation)) as served:
+        key = make(served, "shop", "read")["Authorization"].removeprefix("Bearer ")
+        answers = f"const given = ['wrong', '{key}']; window.prompt = () => given.shift();"
+        browser.call("Page.addScriptToEvaluateOnNewDocument", source=answers)
+        browser.open(f"{served.client.base_url}/docs")
+        browser.until("document.querySelector('#shapes section')")
+        browser.open(f"{served.client.base_url}/static/style.css")
+        browser.open(f"{served.client.base_url}/docs#malformed_body")  # remembered: nobody is asked again
+        browser.until("document.querySelector('#shapes section')")
+        assert browser.js("given.length") == 2
+
+        unkeyed = "sessionStorage.clear(); window.prompt = () => null;"
+        browser.call("Page.addScriptToEvaluateOnNewDocument", source=unkeyed)
+        browser.open(f"{served.client.base_url}/static/style.css")
+        browser.open(f"{served.client.base_url}/docs")
+        browser.until("document.querySelector('#operations p')")
+        assert "no key was sent" in browser.js("document.querySelector('#operations p').textContent")

@@ -173,7 +173,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         scope="read",
     ),
     Endpoint("GET", "/openapi.json", "This table as OpenAPI 3.1", _openapi, scope="read"),
-    Endpoint("GET", "/docs", "This table as a page", _static("docs.html"), media=HTML, scope="read"),
+    Endpoint("GET", "/docs", "This table as a page", _static("docs.html"), media=HTML, scope="public"),
     Endpoint(
         "GET",
         "/",

@@ -86,7 +86,7 @@ def test_what_people_did_needs_a_scope_of_its_own(endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=NAMES)
 def test_only_pages_and_health_are_public_and_reading_changes_nothing(endpoint: Endpoint) -> None:
-    public = endpoint.path in ("/", "/livez", "/readyz") or endpoint.path.startswith("/static/")
+    public = endpoint.path in ("/", "/docs", "/livez", "/readyz") or endpoint.path.startswith("/static/")
     assert (endpoint.scope == "public") == public
     if endpoint.method in ("PUT", "PATCH", "DELETE"):
         assert endpoint.scope in ("write", "admin")

@@ -63,7 +63,20 @@ function shape(name, schema) {
   return part;
 }
 
-const contract = await (await fetch("/openapi.json")).json();
+async function load() {
+  const key = sessionStorage.getItem("key"); // that of the page of people, too; forgotten with the tab
+  const answer = await fetch("/openapi.json", { headers: key ? { Authorization: `Bearer ${key}` } : {} });
+  const given = answer.status === 401 && window.prompt("This server wants an API key (read) to show its contract:");
+  if (!given) return answer.json();
+  sessionStorage.setItem("key", given.trim());
+  return load();
+}
+
+const contract = await load();
+if (contract.detail) {
+  document.getElementById("operations").append(made("p", `${contract.detail} (${contract.hint})`));
+  throw new Error(contract.detail);
+}
 for (const [path, methods] of Object.entries(contract.paths))
   for (const [method, what] of Object.entries(methods)) document.getElementById("operations").append(operation(path, method, what));
 for (const [name, code] of Object.entries(contract["x-codes"])) {
