@@ -1,4 +1,5 @@
 // Compiled once per instruction set; SHORTLIST_ISA names the variant.
+#include "codes.hpp"
 #include "least_squares.hpp"
 #include "pairwise.hpp"
 #include "skip_gram.hpp"
@@ -14,4 +15,5 @@ extern const Table JOIN(kernels_, SHORTLIST_ISA) = {
     top_of_product_direct, products, top_of_spread, sums_of_spread, strongest_of_spread, upper_product, neighbours, descend, solve, strongest_of_squares, gram,
     skip_gram,
     pairwise_epoch, pairwise_fold,
+    nearest_codes,
 };

@@ -9,6 +9,7 @@ void bind_funnel(nb::module_ &m);  // funnel.cpp
 void bind_walks(nb::module_ &m);  // walks.cpp
 void bind_pairwise(nb::module_ &m);  // pairwise.cpp
 void bind_slim(nb::module_ &m);  // slim.cpp
+void bind_codes(nb::module_ &m);  // codes.cpp
 
 extern const Table kernels_baseline;
 #if defined(SHORTLIST_X86_VARIANTS)
@@ -473,6 +474,7 @@ NB_MODULE(_kernels, m) {
     bind_walks(m);
     bind_pairwise(m);
     bind_slim(m);
+    bind_codes(m);
     m.def("variants", &variants);
     m.def("use", &use, "name"_a);
 }

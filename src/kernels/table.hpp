@@ -118,6 +118,15 @@ struct CrossJob {  // left @ right, its columns from the diagonal on
     float *out;  // (rows, width), zeroed
 };
 
+struct CodesJob {  // of each question the `count` codes that differ in the fewest bits
+    const uint64_t *code;   // (size, words)
+    const uint64_t *asked;  // (B, words)
+    int64_t size, words;
+    const bool *open;  // (size) only these, null = all
+    int64_t count;
+    int64_t *out;  // (B, count) places in order, -1 after the last
+};
+
 struct SkipGramJob {
     const int64_t *ptr;  // of the lists
     const int32_t *item;
@@ -168,6 +177,7 @@ struct Table {
     void (*skip_gram)(const SkipGramJob &, int64_t begin, int64_t end, uint64_t seed, float rate);  // lists
     void (*pairwise_epoch)(const PairwiseJob &, int64_t begin, int64_t end);  // steps
     void (*pairwise_fold)(const PairwiseJob &, int64_t begin, int64_t end);  // people
+    void (*nearest_codes)(const CodesJob &, int64_t begin, int64_t end);
 };
 
 extern const Table *active;  // of the instruction set in use

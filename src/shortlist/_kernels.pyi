@@ -213,6 +213,12 @@ def variants() -> list[str]:
 def use(name: str) -> str:
     """Switch the instruction set (tests, benchmarks); returns the one used before."""
 
+def nearest_codes(code: Words, asked: Words, count: int, open: Bools) -> Pointers:
+    """(B, count) places of the codes (N, W) that differ from each of `asked` (B, W) in the fewest bits, ties by place.
+
+    In order of place, -1 after the last; only where `open` (N,) is true, unless it is empty. `count` is N at most.
+    """
+
 def sum_of_rows(query_ptr: Pointers, query_row: Ints, query_weight: Floats, matrix: Floats, threads: int = 0) -> Floats:
     """(B, I) the sum over a query's rows of weight * matrix[row], `matrix` (H, I); rows outside it are passed over."""
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shortlist import _kernels
 from shortlist.stores.arrays import save
 from shortlist.types import Mask, Positions, Vectors
 
 BREADTH = 1000
 BLOCK = 1 << 16  # vectors coded at once
 SEED = 20150
+EVERYTHING = np.empty(0, np.bool_)
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,8 @@ class Lsh:
 
     def near(self, asked: Vectors, count: int, breadth: int, open_: Mask | None) -> Positions:
         count = min(max(count, breadth), len(self.code))
-        found = np.full((len(asked), count), -1, np.intp)
         codes = _code(asked @ self.plane[:-1])
-        for b, code in enumerate(codes):
-            apart = np.bitwise_count(self.code ^ code).sum(axis=1, dtype=np.uint16)
-            if open_ is not None:
-                apart[~open_] = np.iinfo(np.uint16).max
-            if count < len(apart):
-                place = np.argpartition(apart, count - 1)[:count]
-            else:
-                place = np.arange(len(apart))
-            found[b] = place if open_ is None else np.where(open_[place], place, -1)
-        return found
+        return _kernels.nearest_codes(self.code, codes, count, EVERYTHING if open_ is None else open_)
 
     def save(self, folder: Path) -> None:
         save(folder / "plane.npy", self.plane)

@@ -205,8 +205,8 @@ class Space:
     def _open(self, rows: Rows, allowed: Mask) -> Mask | None:
         """(N,) the places that may be shown, None = all."""
         if not len(allowed):
-            return self._there[: len(rows)].copy() if self._left else None
-        open_ = self._there[: len(rows)].copy()
+            return np.array(self._there[: len(rows)]) if self._left else None
+        open_ = np.array(self._there[: len(rows)])
         straight = min(self._straight, len(allowed))
         open_[:straight] &= allowed[:straight]
         if self._straight < len(rows):
@@ -219,7 +219,7 @@ class Space:
         known = None if open_ is None or open_[:built].all() else open_[:built]
         finite = np.where(np.isfinite(asked), asked, np.float32(0))
         near = self._finder.near(finite, k + more, self.about.breadth, known)
-        place = near.ravel().astype(np.int32)
+        place: Rows = near.ravel().astype(np.int32)
         query = np.repeat(np.arange(len(asked), dtype=np.int32), near.shape[1])
         score = _kernels.products(asked, held, query, place).reshape(near.shape)
         place = place.reshape(near.shape)

@@ -335,3 +335,27 @@ def test_strongest_of_squares_has_the_largest_part_of_the_solution(seed: int, ot
             assert (entry[at] >= 0) == (part.max() > 0)
         if entry[at] >= 0:
             assert part[mine.tolist().index(entry[at])] >= part.max() - 1e-5
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.integers(0, 90), st.integers(1, 5), st.floats(0, 1))
+def test_nearest_codes_are_those_with_the_fewest_other_bits(seed: int, size: int, words: int, share: float) -> None:
+    chance = np.random.default_rng(seed)
+    code, asked = (chance.integers(0, 2**8, (rows, words)).astype(np.uint64) for rows in (size, 3))
+    open_ = chance.random(size) < share
+    count = int(chance.integers(0, size + 1))
+    apart = np.bitwise_count(code[None] ^ asked[:, None]).sum(axis=2).astype(np.int64)
+    for mask in (ANYTHING, open_):
+        found = _kernels.nearest_codes(code, asked, count, mask)
+        assert found.shape == (3, count)
+        for b in range(3):
+            those = np.flatnonzero(mask) if len(mask) else np.arange(size)
+            best = np.sort(those[np.argsort(apart[b, those], kind="stable")[:count]])
+            assert found[b].tolist() == best.tolist() + [-1] * (count - len(best))
+
+
+def test_codes_that_do_not_fit_are_refused() -> None:
+    code = np.zeros((4, 2), np.uint64)
+    for asked, count, open_ in ((code[:, :1], 1, ANYTHING), (code, 5, ANYTHING), (code, 1, np.ones(3, np.bool_))):
+        with pytest.raises(ValueError, match="must"):
+            _kernels.nearest_codes(code, np.ascontiguousarray(asked), count, open_)
