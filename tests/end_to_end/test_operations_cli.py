@@ -15,6 +15,10 @@ import pytest
 from shortlist.batch.steps import open_configured
 from shortlist.cli import app, doctor, events, settings
 from shortlist.config import load, parse
+from shortlist.runtime import Runtime
+from shortlist.serve.intake import Intake
+from shortlist.serve.metrics import Metrics
+from shortlist.serve.wire import EventInput
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,28 @@ def test_what_was_refused(shop: Shop) -> None:
     assert (row["line"], row["reason"]) == (32, "missing-user")
     assert "clicks.csv:32: missing-user" in shop.run("events", "tail", "--rejected").out
     assert shop.run("events", "tail", "--rejected", "--user", "u1").code == 2
+
+
+def test_what_waits_for_its_item(shop: Shop) -> None:
+    loaded(shop)
+    assert shop.run("events", "tail", "--held").out == ""
+    with Runtime.open(load(shop.folder)) as runtime:
+        intake = Intake(runtime, Metrics())
+        for user, item, kind in (("u1", "later", "click"), ("u2", "later", "buy"), ("u1", "never", "buy")):
+            (result,) = intake.take([EventInput(user_id=user, item_id=item, type=kind)])
+            assert result.result == "held"
+
+    def waiting(*words: str) -> list[tuple[str, str]]:
+        found = shop.run("events", "tail", "--held", "--json", *words).json["events"]
+        return [(each["user"], each["item"]) for each in found]
+
+    assert waiting() == [("u1", "later"), ("u2", "later"), ("u1", "never")]
+    assert waiting("-n", "1") == [("u1", "never")]
+    assert waiting("--user", "u1", "--kind", "click") == [("u1", "later")]
+    assert waiting("--kind", "buy", "-n", "0") == []
+    first, *_ = shop.run("events", "tail", "--held").out.splitlines()
+    assert first.split()[1:4] == ["click", "u1", "later"]
+    assert shop.run("events", "tail", "--held", "--rejected").code == 2
 
 
 def test_following_shows_what_comes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

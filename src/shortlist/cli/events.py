@@ -27,10 +27,11 @@ TAIL = described(
     shortlist events tail --follow --kind buy
     shortlist events tail --user 42 -n 100 --json
     shortlist events tail --rejected
+    shortlist events tail --held
     """,
     """
     The newest events, oldest first, and with --follow each one as it comes, until Ctrl-C. Reads beside a running
-    server. With --follow and --json one object a line.
+    server. With --follow and --json one object a line. What a server refuses it tells whoever sent it, and counts.
     """,
 )
 LINE = "{time:<20} {kind:<8} {user:<24} {item:<24} {value:g}"
@@ -48,6 +49,7 @@ def tail(
     rejected: Annotated[
         bool, typer.Option("--rejected", help="Rows that were refused, from the rejects files of `shortlist ingest`.")
     ] = False,
+    held: Annotated[bool, typer.Option("--held", help="Events that wait for their item to be known.")] = False,
     config: Config = HERE,
     json: Json = False,
     quiet: Quiet = False,
@@ -57,6 +59,8 @@ def tail(
 
     screen = Screen(json=json, quiet=quiet)
     settings = load(config)
+    if rejected and held:
+        raise Usage("what was refused does not wait", where="--held", hint="leave out --rejected or --held")
     if rejected:
         if kind is not None or user is not None:
             raise Usage("a row that was refused has no kind and no user", where="--rejected", hint="leave them out")
@@ -69,7 +73,11 @@ def tail(
             hint=f"choose from: {', '.join(settings.kinds.table)}",
         )
     with open_configured(settings, read_only=True) as stores:
-        _tell(screen, _events(settings, stores, count, follow, kind, user), lambda each: LINE.format(**each), follow)
+        if held:
+            rows = _waiting(stores, count, follow, kind, user)
+        else:
+            rows = _events(settings, stores, count, follow, kind, user)
+        _tell(screen, rows, lambda each: LINE.format(**each), follow)
 
 
 def _tell(screen: Screen, rows: Iterator[dict[str, Any]], line: Callable[[dict[str, Any]], str], follow: bool) -> None:
@@ -124,15 +132,34 @@ def _events(
         time.sleep(EVERY)
 
 
+def _waiting(stores: Stores, count: int, follow: bool, kind: str | None, user: str | None) -> Iterator[dict[str, Any]]:
+    """The last `count` events that wait for their item and are wanted, then what comes."""
+    from json import loads
+
+    held = next((each.held for each in stores.backends.values() if hasattr(each, "held")), None)
+    seen, first = 0, True
+    while held is not None and (first or follow):
+        found = held.all(seen)
+        seen = found[-1][0] if found else seen
+        events = [loads(text) for _, text in found]
+        wanted = [each for each in events if kind in (None, each["kind"]) and user in (None, each["user"])]
+        for each in wanted[-count:] if first and count else [] if first else wanted:
+            yield {
+                **{name: each[name] for name in ("kind", "user", "item", "value", "id")},
+                "time": _when(each["time"]),
+            }
+        first = False
+        if follow:
+            time.sleep(EVERY)
+
+
 def _plain(settings: Settings, stores: Stores, events: Events) -> list[dict[str, Any]]:
     """Events with the ids and words of the wire."""
-    from datetime import UTC, datetime
-
     users, items = stores.catalog.ids("user", events.user), stores.catalog.ids("item", events.item)
     columns = (users, items, events.kind.tolist(), events.value.tolist(), events.time.tolist(), events.id.tolist())
     return [
         {
-            "time": datetime.fromtimestamp(moment / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "time": _when(moment),
             "kind": settings.kinds.name(kind),
             "user": user,
             "item": item,
@@ -141,6 +168,12 @@ def _plain(settings: Settings, stores: Stores, events: Events) -> list[dict[str,
         }
         for user, item, kind, value, moment, id in zip(*columns, strict=True)
     ]
+
+
+def _when(moment: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(moment / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _refused(folder: Path, count: int, follow: bool) -> Iterator[dict[str, Any]]:

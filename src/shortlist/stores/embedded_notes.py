@@ -78,6 +78,11 @@ class Held:
             found = sql.execute("SELECT item, count(*) FROM held GROUP BY item ORDER BY count(*) DESC, item")
             return {str(item): int(count) for item, count in found}
 
+    def all(self, after: int = 0) -> list[tuple[int, str]]:
+        """What waits, in order of arrival, each with its number; numbers up to `after` are left out."""
+        with self._database.read() as sql:
+            return list(sql.execute("SELECT seq, event FROM held WHERE seq > ? ORDER BY seq", (after,)))
+
     def of(self, user: str) -> list[str]:
         """What waits that this user did."""
         with self._database.read() as sql:
