@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from ipaddress import ip_address
 from time import monotonic
 
@@ -96,6 +97,7 @@ class Access:
             raise Refusal("permission_denied", f"the key {key.name!r} lacks the scope {PII!r}")
 
 
+@lru_cache(256)
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`, a name or an address."""
     if host.lower() == "localhost":

@@ -1,4 +1,4 @@
-"""One TCP connection: uvicorn's own, and no patience for heads of requests that are endless or never end."""
+"""One TCP connection: uvicorn's own, without patience for heads that never end and for clients that take no answer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 10  # until the line and the headers of a request must have arrived
 HEAD_BYTES = 65_536  # that they may have
+SEND_SECONDS = 30  # until the client must have taken a part of an answer
 CLOSING = "shortlist.closing"  # in the scope of a request: the server stops
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn bounds neither the size of a head nor the time it takes; this one closes the connection."""
+    """uvicorn bounds neither a head nor the time that it and an answer take; this one closes the connection."""
 
     _timer: TimerHandle | None = None
+    _stalled: TimerHandle | None = None
     _size = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -25,6 +27,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
+        self._flowing()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -42,6 +45,14 @@ class Connection(HttpToolsProtocol):
             if self._size > HEAD_BYTES:
                 self.transport.close()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._flowing()
+        super().resume_writing()
+
     def shutdown(self) -> None:
         """The server stops: tell the request that is being answered, should it never end by itself."""
         if self.cycle is not None:
@@ -57,3 +68,8 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _flowing(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None

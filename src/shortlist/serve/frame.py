@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
 from collections.abc import Callable
 from time import perf_counter
@@ -18,9 +16,6 @@ from shortlist.serve.access import is_loopback
 from shortlist.serve.metrics import Metrics
 from shortlist.serve.problems import CODES, Refusal
 
-log = logging.getLogger("shortlist.serve")
-
-SEND_SECONDS = 30  # until the client must have taken a part of an answer
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -63,8 +58,7 @@ class Frame:
                 status = message["status"]
                 own = [each for each in message["headers"] if each[0] not in _OWN]
                 message["headers"] = [*own, (b"x-request-id", request_id.encode("latin-1")), *_OWN.items()]
-            async with asyncio.timeout(SEND_SECONDS):
-                await send(message)
+            await send(message)
 
         self.metrics.active.inc()
         try:
@@ -72,8 +66,6 @@ class Frame:
                 await problem(refused, scope)(scope, receive, answer)
             else:
                 await self.app(scope, receive, answer)
-        except TimeoutError:
-            log.info("request %s: the client took no more of its answer", request_id)
         finally:
             self.metrics.active.dec()
             method = scope["method"] if scope["label"] != "unknown" else "any"
