@@ -1,4 +1,5 @@
-"""docs/fault-table.md, written from the last run: `python -m benchmarks.fault_table`, with `--run` after running it.
+"""docs/fault-table.md and the drawing beside it, written from the last run: `python -m benchmarks.fault_table`, with
+`--run` after running it.
 
 A row is what must hold under one fault, with its goal. It is measured by the tests that carry its mark
 (`@pytest.mark.fault("P1")`) or that benchmarks/faults/rows.toml names, and by the figures of
@@ -18,9 +19,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.faults import drawn
 from benchmarks.faults.processes import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
+DRAWING = ROOT / "docs" / "feedback-loop.svg"
 OUTCOMES, FIGURES, PAGE = RESULTS / "fault-rows.json", RESULTS / "faults.json", ROOT / "docs" / "fault-table.md"
 ROWS: Mapping[str, Mapping[str, Any]] = tomllib.loads(
     (Path(__file__).parent / "faults" / "rows.toml").read_text("utf-8")
@@ -102,6 +105,17 @@ def figure(row: str, figures: Mapping[str, Any]) -> tuple[str, bool]:
     if row == "I13" and fuzz:
         told = f"{fuzz['cases']:,} cases, {fuzz['seconds_each']:g} s a parser"
         return f"{told}: {len(fuzz['wrong'])} found", not fuzz["wrong"]
+    if row == "P9" and "workers" in figures:
+        told = "{rounds} kills, {workers} workers: back after {slowest_s} s at most, median {median_s} s"
+        return told.format(**figures["workers"]), not figures["workers"]["wrong"]
+    if row == "M12" and "loop" in figures:
+        loop = figures["loop"]
+        said = (
+            "coverage {least_coverage_kept:.1%} of the first at the least, Gini {greatest_gini_rise:+.3f} at the most"
+        )
+        world = f"{loop['rounds']} trainings for {loop['users']} people and {loop['items']} items"
+        sides = f"{said.format(**loop['explored'])}; without exploration {said.format(**loop['unexplored'])}"
+        return f"{world}: {sides} ([drawn](feedback-loop.svg))", not loop["wrong"]
     part = {"P6": "full", "P7": "read_only", "P8": "small_memory", "P11": "crowded"}.get(row, "")
     if not part or not disk:
         return "", True
@@ -142,7 +156,10 @@ def main() -> None:
     if given.run is not None:
         ran = {**read(OUTCOMES), **run(given.run or list(ROWS))}
         OUTCOMES.write_text(json.dumps({row: ran[row] for row in ROWS if row in ran}, indent=1) + "\n", "utf-8")
-    PAGE.write_text(page(read(OUTCOMES), read(FIGURES)), "utf-8")
+    figures = read(FIGURES)
+    PAGE.write_text(page(read(OUTCOMES), figures), "utf-8")
+    if "loop" in figures:
+        DRAWING.write_text(drawn.svg(figures["loop"]), "utf-8")
     print(f"{datetime.now(UTC):%H:%M:%S} wrote {PAGE.relative_to(ROOT)}")
 
 

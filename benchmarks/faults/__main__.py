@@ -14,15 +14,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults import defects, disk, fuzz, kills, steps, world
+from benchmarks.faults import defects, disk, fuzz, kills, loop, steps, workers, world
 from benchmarks.faults.processes import ROOT, Nursery
 
-PARTS = ("kills", "steps", "disk", "fuzz", "defects")
+PARTS = ("kills", "steps", "disk", "workers", "fuzz", "loop", "defects")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="lives of a server in the kill loop")
+    parser.add_argument("--workers", type=int, default=20, help="workers that are killed one after the other")
     parser.add_argument("--trainings", type=int, default=10, help="trainings that are killed at any moment")
     parser.add_argument("--fuzz", type=float, default=5.0, metavar="SECONDS", help="for each parser")
     parser.add_argument("--seed", type=int, default=1)
@@ -74,8 +75,12 @@ def run(
         return steps.all_of(nursery, start, folder, given.trainings, given.seed)
     if part == "disk":
         return disk.all_of(nursery, start, folder)
+    if part == "workers":
+        return workers.killed(nursery, start, folder, given.workers, say)
     if part == "fuzz":
         return fuzz.all_of(given.fuzz, given.seed, say)
+    if part == "loop":
+        return loop.all_of(folder, given.seed, say)
     return defects.all_of(nursery, start, folder, given.seed, say)
 
 
