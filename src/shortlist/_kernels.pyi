@@ -219,6 +219,12 @@ def nearest_codes(code: Words, asked: Words, count: int, open: Bools) -> Pointer
     In order of place, -1 after the last; only where `open` (N,) is true, unless it is empty. `count` is N at most.
     """
 
+def top_of_places(asked: Floats, held: Floats, place: Pointers, k: int) -> tuple[Pointers, Floats]:
+    """(B, k) places, and inner products, of the k best of `place` (B, M) for each of `asked` (B, D), in `held` (N, D).
+
+    Best first, ties by column of `place`; -1 and NaN after the last. Places outside `held` are passed over.
+    """
+
 def sum_of_rows(query_ptr: Pointers, query_row: Ints, query_weight: Floats, matrix: Floats, threads: int = 0) -> Floats:
     """(B, I) the sum over a query's rows of weight * matrix[row], `matrix` (H, I); rows outside it are passed over."""
 

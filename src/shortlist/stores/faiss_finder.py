@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shortlist.errors import ConfigError, StoreError
 from shortlist.stores.kinds import Kind
-from shortlist.types import Mask, Positions, Vectors
+from shortlist.types import Mask, Vectors
 
 try:
     faiss: Any = import_module("faiss")
@@ -53,7 +54,7 @@ class FaissFinder:
     def widest(self) -> int:
         return int(self.index.ntotal if self.kind.kind == "hnsw" else self.index.nlist)
 
-    def near(self, asked: Vectors, count: int, breadth: int, open_: Mask | None) -> Positions:
+    def near(self, asked: Vectors, count: int, breadth: int, open_: Mask | None) -> NDArray[np.int64]:
         given: dict[str, Any] = {}
         if open_ is not None:
             bits = np.packbits(open_, bitorder="little")
@@ -65,7 +66,7 @@ class FaissFinder:
         count = min(int(count * SPARE[self.kind.kind]), self.index.ntotal)
         faiss.omp_set_num_threads(1)  # of this thread: a server scales by processes
         asked = np.ascontiguousarray(_padded(asked, self.index.d), np.float32)
-        found: Positions = self.index.search(asked, count, params=how)[1].astype(np.intp, copy=False)
+        found: NDArray[np.int64] = self.index.search(asked, count, params=how)[1]
         return found
 
     def save(self, folder: Path) -> None:

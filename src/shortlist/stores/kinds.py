@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shortlist.errors import ConfigError
-from shortlist.types import Mask, Positions, Vectors
+from shortlist.types import Mask, Vectors
 
 KINDS = ("exact", "lsh", "hnsw", "ivf", "pq")
 
@@ -67,7 +70,7 @@ class Finder(Protocol):
     @property
     def widest(self) -> int: ...  # at which more would find no more
 
-    def near(self, asked: Vectors, count: int, breadth: int, open_: Mask | None) -> Positions:
+    def near(self, asked: Vectors, count: int, breadth: int, open_: Mask | None) -> NDArray[np.int64]:
         """(B, M) places, at least `count` of them if it finds as many, -1 padded; only where `open_` (N,) is true."""
 
     def save(self, folder: Path) -> None:

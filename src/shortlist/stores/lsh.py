@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shortlist import _kernels
 from shortlist.stores.arrays import save
-from shortlist.types import Mask, Positions, Vectors
+from shortlist.types import Mask, Vectors
 
 BREADTH = 1000
 BLOCK = 1 << 16  # vectors coded at once
@@ -34,7 +34,7 @@ class Lsh:
     def widest(self) -> int:
         return len(self.code)
 
-    def near(self, asked: Vectors, count: int, breadth: int, open_: Mask | None) -> Positions:
+    def near(self, asked: Vectors, count: int, breadth: int, open_: Mask | None) -> NDArray[np.int64]:
         count = min(max(count, breadth), len(self.code))
         codes = _code(asked @ self.plane[:-1])
         return _kernels.nearest_codes(self.code, codes, count, EVERYTHING if open_ is None else open_)

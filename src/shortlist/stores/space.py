@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -18,11 +18,12 @@ from shortlist.stores.arrays import save
 from shortlist.stores.database import explained
 from shortlist.stores.kinds import Finder, Kind
 from shortlist.stores.vectors import DEPTH, fits, questions, unit
-from shortlist.types import Candidates, Mask, Positions, Ragged, Rows, Scores, SpaceFacts, Vectors, empty_items
+from shortlist.types import Mask, Ragged, Rows, Scores, SpaceFacts, Vectors, empty_items
 
 EVERYTHING = np.empty(0, np.bool_)
 FEW = 4096  # open vectors that are looked at one by one rather than found
 NARROW = 0.02  # share of open vectors below which a finder meets too few of them
+Nearest: TypeAlias = tuple[NDArray[np.int64], Scores]  # (B, k) places and scores, best first, -1 and NaN after the last
 SPARSE = 0.25  # share of open vectors below which they are brought together before they are looked at
 
 
@@ -193,14 +194,13 @@ class Space:
             asked = unit(asked)
         count = len(rows) if open_ is None else int(np.count_nonzero(open_))
         if self._finder is None or count < max(FEW, NARROW * len(rows)):
-            return _table(_exact(held, open_, count, asked, k, exclude), rows, len(asked), k)
-        best = self._near(held, open_, asked, k, exclude)
-        short = np.flatnonzero(np.bincount(best.query, minlength=len(asked)) < min(k, count))
-        if len(short):  # the finder met too few: look at all that is open
-            again = _exact(held, open_, count, asked[short], k, exclude.take(short))
-            again = Candidates(short[again.query].astype(np.int32), again.item, again.columns)
-            best = Candidates.concat([best.take(~np.isin(best.query, short)), again])
-        return _table(best, rows, len(asked), k)
+            place, score = _exact(held, open_, count, asked, k, exclude)
+        else:
+            place, score = self._near(held, open_, asked, k, exclude)
+            short = np.flatnonzero(np.count_nonzero(place >= 0, axis=1) < min(k, count))
+            if len(short):  # the finder met too few: look at all that is open
+                place[short], score[short] = _exact(held, open_, count, asked[short], k, exclude.take(short))
+        return ops.gather(rows, place.ravel(), -1).reshape(place.shape), score
 
     def _open(self, rows: Rows, allowed: Mask) -> Mask | None:
         """(N,) the places that may be shown, None = all."""
@@ -213,51 +213,50 @@ class Space:
             open_[self._straight :] &= ops.gather(allowed, rows[self._straight :], True)
         return open_
 
-    def _near(self, held: Vectors, open_: Mask | None, asked: Vectors, k: int, exclude: Ragged) -> Candidates:
+    def _near(self, held: Vectors, open_: Mask | None, asked: Vectors, k: int, exclude: Ragged) -> Nearest:
+        """The k best of those that the finder proposes and of those that it does not know."""
         assert self._finder is not None
         built, more = self._built, int(exclude.length.max(initial=0))
         known = None if open_ is None or open_[:built].all() else open_[:built]
         finite = np.where(np.isfinite(asked), asked, np.float32(0))
-        near = self._finder.near(finite, k + more, self.about.breadth, known)
-        place: Rows = near.ravel().astype(np.int32)
-        query = np.repeat(np.arange(len(asked), dtype=np.int32), near.shape[1])
-        score = _kernels.products(asked, held, query, place).reshape(near.shape)
-        place = place.reshape(near.shape)
+        place = self._finder.near(finite, k + more, self.about.breadth, known)
         if len(held) > built:
-            late = asked @ held[built:].T
-            if open_ is not None:
-                late[:, ~open_[built:]] = np.nan
-            places = np.arange(built, len(held), dtype=np.int32)
-            place = np.concatenate((place, np.broadcast_to(places, late.shape)), axis=1)
-            score = np.concatenate((score, late), axis=1)
-        top = ops.top_of_matrix(score, k + more, empty_items(len(asked)), EVERYTHING)
-        found = Candidates(top.query, place[top.query, top.item], top.columns)
-        if not more:
-            return found
-        found = found.take(~ops.contains(exclude, found.query, found.item))
-        return found.take(_column(found, len(asked)) < k)
+            late = np.arange(built, len(held)) if open_ is None else built + np.flatnonzero(open_[built:])
+            place = np.concatenate((place, np.broadcast_to(late, (len(asked), len(late)))), axis=1)
+        if more:
+            query = np.repeat(np.arange(len(asked), dtype=np.int32), place.shape[1])
+            left_out = ops.contains(exclude, query, place.ravel().astype(np.int32))
+            place = np.where(left_out.reshape(place.shape), -1, place)
+        return _kernels.top_of_places(asked, held, place, k)
 
     def measure(self) -> float:
         """Recall at DEPTH against exact."""
-        rows, held = self.held()
-        asked, k = questions(held), min(DEPTH, len(rows))
+        _, held = self.held()
+        asked, k = questions(held), min(DEPTH, len(held))
         nobody = empty_items(len(asked))
-        true = _table(_exact(held, None, len(held), asked, k, nobody), rows, len(asked), k)[1]
-        found = _table(self._near(held, None, asked, k, nobody), rows, len(asked), k)[1]
+        true = _exact(held, None, len(held), asked, k, nobody)[1]
+        found = self._near(held, None, asked, k, nobody)[1]
         return float(np.mean(found >= true[:, -1:] - 1e-5 * np.abs(true[:, -1:])))
 
 
-def _exact(held: Vectors, open_: Mask | None, count: int, asked: Vectors, k: int, exclude: Ragged) -> Candidates:
+def _exact(held: Vectors, open_: Mask | None, count: int, asked: Vectors, k: int, exclude: Ragged) -> Nearest:
     """The k best of all `count` open places."""
     if open_ is None or count > SPARSE * len(held):
-        return ops.top_of_product(asked, held, k, exclude, EVERYTHING if open_ is None else open_)
-    place = np.flatnonzero(open_).astype(np.int32)
-    if len(exclude["item"]):
-        at = np.searchsorted(place, exclude["item"])
-        there = ops.gather(place, at, -1) == exclude["item"]
-        exclude = Ragged(exclude.ptr, {"item": at.astype(np.int32)}).where(there)
-    best = ops.top_of_product(asked, held[place], k, exclude, EVERYTHING)
-    return Candidates(best.query, place[best.item], best.columns)
+        best = ops.top_of_product(asked, held, k, exclude, EVERYTHING if open_ is None else open_)
+        place = best.item
+    else:
+        few = np.flatnonzero(open_).astype(np.int32)
+        if len(exclude["item"]):
+            at = np.searchsorted(few, exclude["item"])
+            there = ops.gather(few, at, -1) == exclude["item"]
+            exclude = Ragged(exclude.ptr, {"item": at.astype(np.int32)}).where(there)
+        best = ops.top_of_product(asked, held[few], k, exclude, EVERYTHING)
+        place = few[best.item]
+    found, score = np.full((len(asked), k), -1, np.int64), np.full((len(asked), k), np.nan, np.float32)
+    column = np.arange(len(best)) - ops.pointers(best.query, len(asked))[:-1][best.query]
+    found[best.query, column] = place
+    score[best.query, column] = best.columns["score"]
+    return found, score
 
 
 def _last(rows: Rows, vectors: Vectors) -> tuple[Rows, Vectors]:
@@ -273,17 +272,3 @@ def _grown(array: NDArray[Any], size: int, fill: Any) -> NDArray[Any]:
     wide = np.full((max(size, 2 * len(array)), *array.shape[1:]), fill, array.dtype)
     wide[: len(array)] = array
     return wide
-
-
-def _column(best: Candidates, asked: int) -> Positions:
-    """(N,) the rank of each candidate in its list."""
-    return np.arange(len(best)) - ops.pointers(best.query, asked)[:-1][best.query]
-
-
-def _table(best: Candidates, rows: Rows, asked: int, k: int) -> tuple[Rows, Scores]:
-    found = np.full((asked, k), -1, np.int32)
-    scores = np.full((asked, k), np.nan, np.float32)
-    column = _column(best, asked)
-    found[best.query, column] = rows[best.item]
-    scores[best.query, column] = best.columns["score"]
-    return found, scores

@@ -359,3 +359,22 @@ def test_codes_that_do_not_fit_are_refused() -> None:
     for asked, count, open_ in ((code[:, :1], 1, ANYTHING), (code, 5, ANYTHING), (code, 1, np.ones(3, np.bool_))):
         with pytest.raises(ValueError, match="must"):
             _kernels.nearest_codes(code, np.ascontiguousarray(asked), count, open_)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.integers(0, 4), st.integers(0, 60), st.integers(0, 12))
+def test_top_of_places_weighs_what_was_found(seed: int, queries: int, width: int, k: int) -> None:
+    chance = np.random.default_rng(seed)
+    held, asked = (chance.normal(size=(rows, 7)).astype(np.float32) for rows in (40, queries))
+    asked[chance.random(queries) < 0.2] = np.nan
+    place = np.stack([chance.permutation(60)[:width] for _ in range(queries)]) if queries else np.empty((0, width))
+    place = np.where(chance.random(place.shape) < 0.2, -1, place).astype(np.int64)
+    found, score = _kernels.top_of_places(asked, held, place, k)
+    assert found.shape == score.shape == (queries, k)
+    for b in range(queries):
+        mine = place[b][(place[b] >= 0) & (place[b] < 40) & np.isfinite(asked[b]).all()]
+        value = held[mine] @ asked[b]
+        best = np.argsort(-value, kind="stable")[:k]
+        assert found[b].tolist() == mine[best].tolist() + [-1] * (k - len(best))
+        np.testing.assert_allclose(score[b, : len(best)], value[best], rtol=1e-4, atol=1e-5)
+        assert np.isnan(score[b, len(best) :]).all()
