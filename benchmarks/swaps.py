@@ -6,6 +6,11 @@
 releases are published in turn, 100 times. One may show only items of side 0, the other only of side 1, and their stages
 have different names: an answer is mixed when an item or a stage is not of the release that the answer names.
 
+*Rollback.* Beside a server with a release of MovieLens-1M: seconds from the start of `shortlist rollback`, or from the
+sending of `POST /v1/releases:rollback`, until the first answer of the earlier release; the slowest of several. Goal: 2.
+
+    python -m benchmarks.swaps --swaps 0 --each 0 --json benchmarks/results/rollback.json
+
 *Gate.* Against a live release of the default recipe on MovieLens-100K, 20 planted bad releases and 20 good ones, see
 `benchmarks.planted`. Nothing is published: each is examined against the same live release.
 """
@@ -19,23 +24,25 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import perf_counter, time_ns
+from time import perf_counter, sleep, time_ns
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
 
-from benchmarks import planted
+from benchmarks import planted, recommend
 from benchmarks.planted import Plant
 from benchmarks.rows import ROOT, Row, write
 from benchmarks.splits import folder
 from shortlist import release
 from shortlist.batch.gate import Gate, examine
-from shortlist.batch.steps import make_release, open_configured
+from shortlist.batch.steps import by_role, make_release, open_configured
 from shortlist.batch.train import read_window
 from shortlist.config import Settings, parse
 from shortlist.data.frames import Frames, load_frames
@@ -47,6 +54,7 @@ SET = ("movielens-100k", "leave-last")
 SIDES = ("even", "odd")
 CONNECTIONS = 64
 NEXT = 30.0  # seconds until a published release must be served
+ROLLBACK = 2.0  # seconds that one may take
 SPREAD = 1_000_000  # microseconds around a swap that count as "during"
 
 
@@ -223,6 +231,69 @@ def measure_swaps(swaps: int, rate: float) -> list[Row]:
     return [Row("swap", "shortlist", "generated", "", name, float(value), note=note) for name, value in figures.items()]
 
 
+# rollback
+
+
+def measure_rollback(times: int) -> list[Row]:
+    """Back and forth between two releases, by the command and over HTTP."""
+    rows = []
+    with tempfile.TemporaryDirectory() as place:
+        home = Path(place)
+        settings, first = recommend.prepare(home, 1.0)
+        releases = [_again(settings, first), first]
+        size = sum(each.stat().st_size for each in (settings.releases_path / first).rglob("*")) / 1e6
+        (home / "shortlist.toml").write_text("", "utf-8")
+        command = [sys.executable, "-m", "shortlist.cli", "rollback", "--config", str(home), "--quiet", "--to"]
+        with served(home) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+
+            def typed(version: str) -> None:
+                subprocess.run([*command, version], check=True, cwd=ROOT)
+
+            def posted(version: str) -> None:
+                client.post("/v1/releases:rollback", json={"to": version}).raise_for_status()
+
+            release.publish(settings.releases_path, releases[0])
+            _until_served(url, releases[0])
+            for name, way in (("shortlist rollback", typed), ("POST /v1/releases:rollback", posted)):
+                taken = [back(url, way, releases[(turn + 1) % 2]) for turn in range(times)]
+                if times % 2:
+                    releases.reverse()
+                note = f"slowest of {times}, median {np.median(taken):.2f}; release of {size:.0f} MB; goal {ROLLBACK:g}"
+                rows.append(Row(name, "shortlist", "movielens-1m", "", "rollback_seconds", max(taken), note=note))
+    return rows
+
+
+def back(url: str, way: Callable[[str], None], version: str) -> float:
+    """Seconds from the call of `way` until an answer is of release `version`."""
+    begun = perf_counter()
+    with ThreadPoolExecutor(1) as beside:
+        waited = beside.submit(_until_served, url, version)
+        way(version)
+        return waited.result() - begun
+
+
+def _until_served(url: str, version: str) -> float:
+    """When (perf_counter) the first answer of release `version` was there."""
+    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        until = perf_counter() + NEXT
+        while perf_counter() < until:
+            answer = client.post("/v1/recommend", json={"user_id": "1", "n": 10}).raise_for_status().json()
+            if answer["versions"]["release"] == version:
+                return perf_counter()
+            sleep(0.01)
+    raise TimeoutError(f"{version} is not served after {NEXT} s")
+
+
+def _again(settings: Settings, version: str) -> str:
+    """The same release, made a day later."""
+    root = settings.releases_path
+    with open_configured(settings, read_only=True) as stores:
+        loaded = release.load(root, version, by_role(stores))
+        parts = {name: release.load_part(root, version, name, by_role(stores)) for name in ("golden", "rehearsal")}
+        created = datetime.fromisoformat(loaded.facts["created"]) + timedelta(days=1)
+        return release.save(root, loaded.pipelines, {**loaded.facts, "created": created.isoformat()}, parts=parts)
+
+
 # the gate
 
 
@@ -272,14 +343,16 @@ def main() -> None:
     options.add_argument("--json", type=Path)
     options.add_argument("--swaps", type=int, default=100)
     options.add_argument("--rate", type=float, default=100.0)
+    options.add_argument("--rollbacks", type=int, default=10, help="each way")
     options.add_argument("--each", type=int, default=5, help="planted releases of each of the four bad kinds")
     given = options.parse_args()
     rows = measure_swaps(given.swaps, given.rate) if given.swaps else []
+    rows += measure_rollback(given.rollbacks) if given.rollbacks else []
     for row in rows:
-        print(f"{row.metric:22} {row.value:12.2f}")
+        print(f"{row.model:27} {row.metric:22} {row.value:12.2f}  {row.note}")
     rows += measure_gate(given.each) if given.each else []
     if given.json:
-        write(given.json, "swaps", "generated, movielens-100k", rows)
+        write(given.json, "swaps", ", ".join(dict.fromkeys(row.set for row in rows)), rows)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def application(service: Service, *, poll: float = 1.0, ids: Callable[[], str] = lambda: token_hex(16)) -> ASGIApp:
+def application(service: Service, *, poll: float = 0.25, ids: Callable[[], str] = lambda: token_hex(16)) -> ASGIApp:
     """The ASGI application. `poll` is how often, in seconds, a newly published release is looked for."""
     workers = ThreadPoolExecutor(WORKERS, "shortlist-worker")
     keeper = ThreadPoolExecutor(1, "shortlist-keeper")

@@ -168,6 +168,10 @@ class Metrics:
             Gauge("shortlist_breaker_state", "1 = the source is left alone, it was too slow", ("port",), registry=own),
             40,
         )
+        self._skipped = Labelled(
+            Counter("shortlist_skipped_events", "Events that a feature failed at", ("feature",), registry=own), 12
+        )
+        self._reading = threading.Lock()
         self._cache = Labelled(Gauge("shortlist_cache_bytes", "Memory of a cache", ("cache",), registry=own), 4)
         self._seen: Tally[str] = Tally()  # how many were named, by what they are
         self.rungs = np.zeros(len(LEVELS), np.int64)  # lists given, by rung
@@ -222,6 +226,10 @@ class Metrics:
         self._unknown_ratio("item").set(self._share("event unknown", "event"))
         self._joined.set(self._share("stored joined", "stored"))
         self._cache("last lists").set(runtime.ladder.last.size)
+        with self._reading:
+            for feature, events in list(runtime.setbacks.skipped.items()):
+                self._skipped(feature).inc(events - self._seen[f"skipped {feature}"])
+                self._seen[f"skipped {feature}"] = events
         paused = runtime.breaker.states()
         for scenario, pipeline in runtime.release.pipelines.items():
             for source in pipeline.sources:
