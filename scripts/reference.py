@@ -13,10 +13,12 @@ from typing import Any
 import typer
 
 import shortlist
+from shortlist.batch.spaces import SPACES
 from shortlist.cli import failures
 from shortlist.cli.app import command, commands
 from shortlist.cli.settings import notes
 from shortlist.config import store_roles, use_path
+from shortlist.eval.search import shown
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -101,10 +103,19 @@ def component(cls: type[Any]) -> str:
     text = cleandoc(cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")
     stores = store_roles(cls)
     given = [each for each in fields(cls) if each.init and each.name not in stores]
-    rows = "\n".join(
-        f"| `{each.name}` | `{str(each.type).replace('|', chr(92) + '|')}` | {default(each)} |" for each in given
-    )
-    table = f"\n\n| field | type | default |\n|---|---|---|\n{rows}" if rows else ""
+    space = SPACES.get(use_path(cls), {})
+    head = ["field", "type", "default", *(["`shortlist tune` tries"] if space else [])]
+    lines = []
+    for each in given:
+        cells = [f"`{each.name}`", f"`{str(each.type).replace('|', chr(92) + '|')}`", default(each)]
+        lines.append([*cells, *([", ".join(map(shown, space.get(each.name, ())))] if space else [])])
+    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = f"\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}\n{rows}" if given else ""
+    inner = {name: values for name, values in space.items() if "." in name}
+    if inner:
+        table += (
+            "\n\nAlso tried: " + "; ".join(f"`{name}` {', '.join(map(shown, inner[name]))}" for name in inner) + "."
+        )
     needs = f" Needs the {' and the '.join(stores.values())} store." if stores else ""
     return f"### `{use_path(cls)}`\n\n{text}{needs}{table}"
 

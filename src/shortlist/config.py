@@ -169,6 +169,10 @@ class Settings:
         return self.home / "shortlist-data" / "rejects"
 
     @property
+    def searches_path(self) -> Path:
+        return self.home / "shortlist-data" / "searches.sqlite"
+
+    @property
     def keys_path(self) -> Path:
         return self.home / self.serve.keys_path
 

@@ -27,6 +27,7 @@ HOME_OF = {
     "psycopg": {"stores", "data"},
     "opentelemetry": {"serve"},
     "torch": {"models"},
+    "optuna": {"batch"},
 }
 """Libraries that only some rooms may know."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from shortlist.config import Builder, PipelineTable, Settings
 from shortlist.dataset import Dataset, duration
 from shortlist.errors import ConfigError, DataError
-from shortlist.eval.protocol import Split, global_time, leave_last
+from shortlist.eval.protocol import Part, Split, global_time, leave_last
 from shortlist.pipeline import Pipeline, Recall, Trace
 from shortlist.protocols import Catalog, EventLog, Feature, Filter, Ranker, Recipe, Reranker, Scorer, Source
 from shortlist.types import Candidates, Events, Queries, Scores
@@ -88,14 +88,10 @@ def learn_rankers(
     settings: Settings, data: Dataset, stores: Mapping[str, object], *, progress: Progress = quiet
 ) -> dict[str, Scorer]:
     """A scorer for each pipeline whose `rank` learns from candidates; empty when nobody can be held out."""
-    try:
-        held = split(data, settings.train.validation, "train.validation")
-    except DataError:  # too little to hold anything out: pipelines fall back to reciprocal-rank fusion
+    held = hidden(settings, data)
+    if held is None:
         return {}
-    part = held.valid
-    if len(part) > ASKED:
-        part = part.take(np.sort(np.random.default_rng(settings.train.seed).choice(len(part), ASKED, replace=False)))
-    queries, relevant = part.queries, part.relevant
+    past, part = held
     unfitted = Builder({}, stores, lambda component, where: component, settings.releases.trust)
     rankers: dict[str, Ranker] = {}
     for name, table in settings.pipelines.items():
@@ -105,17 +101,38 @@ def learn_rankers(
     if not rankers:
         return {}
     wanted = {name: settings.pipelines[name] for name in rankers}
-    fitted = _fit(replace(settings, pipelines=wanted), held.train, stores, dict.fromkeys(rankers), progress)
+    fitted = _fit(replace(settings, pipelines=wanted), past, stores, dict.fromkeys(rankers), progress)
     learned: dict[str, Scorer] = {}
     for name, ranker in rankers.items():
-        start = perf_counter()
-        found, label = labelled(fitted.pipelines[name], queries, relevant.owner, relevant["item"])
-        if label.any():
-            learned[name] = ranker.learn(found, label, seed=settings.train.seed)
-        progress(
-            f"ranker of {name}: {int(label.sum()):,} held-out items found among {len(found):,} candidates",
-            perf_counter() - start,
-        )
+        scorer = learn_ranker(name, ranker, fitted.pipelines[name], part, settings.train.seed, progress=progress)
+        if scorer is not None:
+            learned[name] = scorer
+    return learned
+
+
+def hidden(settings: Settings, data: Dataset) -> tuple[Dataset, Part] | None:
+    """The past that rankers learn on and the questions that they learn from; None when nobody can be held out."""
+    try:
+        held = split(data, settings.train.validation, "train.validation")
+    except DataError:  # too little to hold anything out: pipelines fall back to reciprocal-rank fusion
+        return None
+    part = held.valid
+    if len(part) > ASKED:
+        part = part.take(np.sort(np.random.default_rng(settings.train.seed).choice(len(part), ASKED, replace=False)))
+    return held.train, part
+
+
+def learn_ranker(
+    name: str, ranker: Ranker, pipeline: Pipeline, part: Part, seed: int, *, progress: Progress = quiet
+) -> Scorer | None:
+    """What `ranker` learns from the candidates of `pipeline`; None when no right answer of `part` is among them."""
+    start = perf_counter()
+    found, label = labelled(pipeline, part.queries, part.relevant.owner, part.relevant["item"])
+    learned = ranker.learn(found, label, seed=seed) if label.any() else None
+    progress(
+        f"ranker of {name}: {int(label.sum()):,} held-out items found among {len(found):,} candidates",
+        perf_counter() - start,
+    )
     return learned
 
 
@@ -158,7 +175,7 @@ def _fit(
         return model
 
     builder = Builder(done.models, stores, fit, settings.releases.trust)
-    used = _models_used(settings).union(also)
+    used = models_named(list(settings.pipelines.values())).union(also)
     for name, table in settings.train.models.items():
         if name in used:
             done.models[name] = builder.component(table, f"train.models.{name}")
@@ -167,23 +184,14 @@ def _fit(
     return done
 
 
-def _models_used(settings: Settings) -> set[str]:
-    used: set[str] = set()
-
-    def walk(value: Any) -> None:
-        if isinstance(value, Mapping):
-            if isinstance(value.get("model"), str):
-                used.add(value["model"])
-            for each in value.values():
-                walk(each)
-        elif isinstance(value, list | tuple):
-            for each in value:
-                walk(each)
-
-    for table in settings.pipelines.values():
-        for name in PipelineTable.__dataclass_fields__:
-            walk(getattr(table, name))
-    return used
+def models_named(value: Any) -> set[str]:
+    """The trained models that tables of the configuration refer to, at any depth."""
+    if isinstance(value, PipelineTable):
+        value = [getattr(value, name) for name in PipelineTable.__dataclass_fields__]
+    if isinstance(value, Mapping):
+        own = {value["model"]} if isinstance(value.get("model"), str) else set()
+        return own.union(*map(models_named, value.values()))
+    return set().union(*map(models_named, value)) if isinstance(value, list | tuple) else set()
 
 
 def pipeline_of(builder: Builder, table: PipelineTable, where: str, learned: Scorer | None) -> Pipeline:

@@ -28,6 +28,7 @@ from shortlist.cli import (
     serve,
     similar,
     train,
+    tune,
     users,
     version,
     why,
@@ -53,6 +54,7 @@ app.command("demo", help=demo.HELP, short_help="Real films and people, trained a
 app.command("init", help=init.HELP, short_help="Guess the columns of your files, write shortlist.toml.")(init.init)
 app.command("ingest", help=ingest.HELP, short_help="Load events, items and users.")(ingest.ingest)
 app.command("train", help=train.HELP, short_help="Fit the models, write a release.")(train.train)
+app.command("tune", help=tune.HELP, short_help="Search better parameters for models and pipelines.")(tune.tune)
 app.command("evaluate", help=evaluate.HELP, short_help="Compare with popularity and chance.")(evaluate.evaluate)
 app.command("publish", help=publish.HELP, short_help="Make a release the one that is served.")(publish.publish)
 app.command("rollback", help=rollback.HELP, short_help="Serve the release before this one again.")(rollback.rollback)

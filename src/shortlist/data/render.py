@@ -67,7 +67,7 @@ def _table(name: str, guess: Guess, home: Path | None) -> list[str]:
         if given[key] == plain[key] and key not in shown:
             continue
         value = _relative(given[key], home) if key == "source" else given[key]
-        lines.append(f"{key} = {_toml(value)}  # {MEANING[key]}")
+        lines.append(f"{key} = {as_toml(value)}  # {MEANING[key]}")
     width = max(len(each.name) for each in guess.columns)
     seen = f"{guess.rows:,} rows" + (", all there are" if guess.whole else "")
     lines.append(f"# guessed from {seen}{', ' + guess.form if guess.form else ''}")
@@ -98,7 +98,7 @@ def _short(text: str) -> str:
     return line if len(line) <= 30 else line[:29] + "…"
 
 
-def _toml(value: Any) -> str:
+def as_toml(value: Any) -> str:
     """A value as TOML on one line."""
     match value:
         case str():
@@ -106,13 +106,14 @@ def _toml(value: Any) -> str:
         case bool():
             return str(value).lower()
         case Table():
-            inner = ", ".join(f"{_key(key)} = {_toml(each)}" for key, each in value.items())
+            inner = ", ".join(f"{as_key(key)} = {as_toml(each)}" for key, each in value.items())
             return f"{{ {inner} }}" if inner else "{}"
         case list() | tuple():
-            return f"[{', '.join(map(_toml, value))}]"
+            return f"[{', '.join(map(as_toml, value))}]"
     return str(value)
 
 
-def _key(name: str) -> str:
+def as_key(name: str) -> str:
+    """A name as a key of TOML, quoted where it must be."""
     bare = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
-    return name if bare else _toml(name)
+    return name if bare else as_toml(name)

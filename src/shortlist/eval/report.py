@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page: verdict, forest plot of paired differences, tables. No script, nothing fetched."""
+"""An evaluation as one HTML page: verdict, forest plot of paired differences, tables."""
 
 from __future__ import annotations
 
@@ -7,36 +7,19 @@ from html import escape
 
 from shortlist.eval import ratings
 from shortlist.eval.bootstrap import Interval
+from shortlist.eval.page import note, page, section, table
 from shortlist.eval.result import EVERYONE, Result, Row, number, span
-
-_STYLE = """
-:root { color-scheme: light dark; --text: #1b1f24; --soft: #59636e; --line: #d1d9e0; --page: #ffffff;
-  --better: #0072b2; --worse: #c44e00; --same: #59636e }
-@media (prefers-color-scheme: dark) { :root { --text: #e6edf3; --soft: #9da7b3; --line: #3d444d; --page: #0d1117;
-  --better: #56b4e9; --worse: #e69f00; --same: #9da7b3 } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page); max-width: 60rem;
-  margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
-.note { color: var(--soft) } .scroll { overflow-x: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap }
-th, td { padding: .25rem .75rem; border-bottom: 1px solid var(--line); text-align: right }
-th:first-child, td:first-child { text-align: left }
-svg { width: 100%; height: auto; font: 13px system-ui, sans-serif } svg text { fill: var(--text) }
-svg .note { fill: var(--soft) } .zero { stroke: var(--soft); stroke-dasharray: 3 3 }
-.better { stroke: var(--better); fill: var(--better) } .worse { stroke: var(--worse); fill: var(--worse) }
-.same { stroke: var(--same); fill: var(--same) }
-"""
 
 _CLASS = {1: "better", 0: "same", -1: "worse"}
 _LEFT, _PLOT, _WIDTH, _STEP = 300, 330, 860, 28  # where the plot begins, its width, all of it, height of a row
 
 
 def html(result: Result, title: str = "Evaluation", errors: Mapping[str, Mapping[str, Interval]] | None = None) -> str:
-    """A self-contained page, light and dark. Every name from outside is escaped. `errors`: see eval.ratings."""
+    """A self-contained page. `errors`: see eval.ratings."""
     asked = [name for name in result.systems if name != result.against]
-    plots = [_section(f"Difference to {result.against}, everyone", _forest(result, asked, [EVERYONE]))]
+    plots = [section(f"Difference to {result.against}, everyone", _forest(result, asked, [EVERYONE]))]
     plots += [
-        _section(f"{name}: difference to {result.against}, by segment", _forest(result, [name], result.segments))
+        section(f"{name}: difference to {result.against}, by segment", _forest(result, [name], result.segments))
         for name in asked
         if name not in result.beside
     ]
@@ -45,24 +28,9 @@ def html(result: Result, title: str = "Evaluation", errors: Mapping[str, Mapping
         f"Split {result.split}, part {result.part}, n = {result.questions:,} questions. All items are ranked, those "
         "the person already had left out. Intervals: 95 %, paired bootstrap over people."
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
-        f'{verdict}<p class="note">{escape(about)}</p>{"".join(plots)}'
-        f"{_section('All figures', _table(result.table()))}"
-        f"{_section('Errors of predicted ratings', _table(ratings.table(errors))) if errors else ''}</body></html>\n"
-    )
-
-
-def _section(title: str, body: str) -> str:
-    return f'<h2>{escape(title)}</h2><div class="scroll">{body}</div>'
-
-
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    head, *body = ([escape(cell) for cell in line] for line in lines)
-    rows = "".join(f"<tr><td>{'</td><td>'.join(line)}</td></tr>" for line in body)
-    return f"<table><thead><tr><th>{'</th><th>'.join(head)}</th></tr></thead><tbody>{rows}</tbody></table>"
+    figures = section("All figures", table(result.table()))
+    predicted = section("Errors of predicted ratings", table(ratings.table(errors))) if errors else ""
+    return page(title, f"{verdict}{note(about)}{''.join(plots)}{figures}{predicted}")
 
 
 def _forest(result: Result, systems: Sequence[str], segments: Sequence[str]) -> str:
