@@ -146,6 +146,57 @@ nb::tuple merge(const Array<int32_t> &query, const Array<int32_t> &item, const A
                           numpy(std::move(given), {static_cast<size_t>(parts), static_cast<size_t>(width)}));
 }
 
+// (N,) 1 where list `query` holds `item`: a bit for each item of one list at a time.
+Numpy<uint8_t> contains(const Array<int64_t> &ptr, const Array<int32_t> &listed_item, const Array<int32_t> &query, const Array<int32_t> &item) {
+    const auto lists = static_cast<int64_t>(ptr.shape(0)) - 1, rows = static_cast<int64_t>(query.shape(0));
+    check(item.shape(0) == query.shape(0), "query and item must be equally long");
+    const Lists list = listed(ptr, listed_item, lists, "list");
+    const int32_t *const owner = query.data(), *const wanted = item.data();
+    auto held = std::make_unique<std::vector<uint8_t>>(static_cast<size_t>(rows));
+    const int32_t most = list.ptr[lists] ? *std::max_element(list.item, list.item + list.ptr[lists]) : -1;
+    std::vector<uint64_t> bits(static_cast<size_t>(most / 64 + 1));
+    for (int64_t first = 0, stop; first < rows; first = stop) {
+        const int64_t own = owner[first];
+        check(own >= 0 && own < lists, "a query has no list");
+        const auto each = [&](auto work) {
+            for (int64_t at = list.ptr[own]; at < list.ptr[own + 1]; ++at)
+                if (list.item[at] >= 0) work(bits[static_cast<size_t>(list.item[at] >> 6)], uint64_t{1} << (list.item[at] & 63));
+        };
+        each([](uint64_t &word, uint64_t bit) { word |= bit; });
+        for (stop = first; stop < rows && owner[stop] == own; ++stop) {
+            const int32_t row = wanted[stop];
+            (*held)[static_cast<size_t>(stop)] = row >= 0 && row <= most && (bits[static_cast<size_t>(row >> 6)] >> (row & 63) & 1);
+        }
+        each([](uint64_t &word, uint64_t) { word = 0; });
+    }
+    return numpy(std::move(held), {static_cast<size_t>(rows)});
+}
+
+// Positions of the k best of each run of equal queries, best first; NaN and -inf last, ties by position.
+Numpy<int64_t> topk(const Array<int32_t> &query, const Array<float> &score, int64_t k, int64_t queries) {
+    const auto rows = static_cast<int64_t>(query.shape(0));
+    check(score.shape(0) == query.shape(0), "query and score must be equally long");
+    const int32_t *const owner = query.data();
+    check(std::is_sorted(owner, owner + rows) && (!rows || (owner[0] >= 0 && owner[rows - 1] < queries)),
+          "query must not fall, and stay inside the number of queries");
+    std::vector<int64_t> best;
+    std::vector<uint64_t> key;  // the better the smaller: bits of floats, their sign turned, compare as integers do
+    for (int64_t first = 0, stop; first < rows; first = stop) {
+        key.clear();
+        for (stop = first; stop < rows && owner[stop] == owner[first]; ++stop) {
+            const float said = std::isnan(score(stop)) ? -std::numeric_limits<float>::infinity() : score(stop) + 0.0f;  // -0 is 0
+            uint32_t bits;
+            std::memcpy(&bits, &said, sizeof bits);
+            key.push_back(static_cast<uint64_t>(bits ^ (bits >> 31 ? 0 : 0x7fffffff)) << 32 | static_cast<uint32_t>(stop - first));
+        }
+        const auto taken = key.begin() + std::min(k, stop - first);
+        if (taken != key.end()) std::nth_element(key.begin(), taken, key.end());
+        std::sort(key.begin(), taken);
+        for (auto each = key.begin(); each != taken; ++each) best.push_back(first + static_cast<int64_t>(static_cast<uint32_t>(*each)));
+    }
+    return moved(std::move(best));
+}
+
 // (C, N): each row's values less the mean of their segment, in its standard deviations; NaN = the least of the segment,
 // 0 where a segment holds no number.
 Numpy<float> standardize(const Array<int32_t> &query, const Matrix<float> &value) {
@@ -269,6 +320,8 @@ void bind_funnel(nb::module_ &m) {
     m.def("liked", &liked, "ptr"_a, "item"_a, "weight"_a, "half_life"_a, "width"_a);
     m.def("weigh", &weigh, "owner"_a, "item"_a, "kind"_a, "value"_a, "weight"_a, "least"_a, "cap"_a);
     m.def("merge", &merge, "query"_a, "item"_a, "score"_a, "start"_a, "queries"_a);
+    m.def("contains", &contains, "ptr"_a, "listed"_a, "query"_a, "item"_a);
+    m.def("topk", &topk, "query"_a, "score"_a, "k"_a, "queries"_a);
     m.def("standardize", &standardize, "query"_a, "value"_a);
     m.def("first_permitted", &first_permitted, "item"_a, "start"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a);
     m.def("diversify", &diversify, "vector"_a, "ptr"_a, "item"_a, "score"_a, "trade"_a, "places"_a);

@@ -12,7 +12,7 @@
 
 extern const Table JOIN(kernels_, SHORTLIST_ISA) = {
     TEXT(SHORTLIST_ISA), LANES,         BLOCK,      top_of_matrix, sum_of_rows, strongest_of_rows, pack, top_of_product,
-    top_of_product_direct, products, top_of_spread, sums_of_spread, strongest_of_spread, upper_product, neighbours, descend, solve, strongest_of_squares, gram,
+    top_of_product_direct, products, top_of_spread, sum_of_spread, sums_of_spread, strongest_of_spread, upper_product, neighbours, descend, solve, strongest_of_squares, gram,
     skip_gram,
     pairwise_epoch, pairwise_fold,
     nearest_codes,

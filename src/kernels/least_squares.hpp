@@ -1,5 +1,7 @@
 // One half of alternating least squares: every row solves (gram + sum weight y y' + reg I) x = sum target y.
 #pragma once
+#include <algorithm>
+#include <cfloat>
 #include <cmath>
 
 #include "simd.hpp"
@@ -134,39 +136,35 @@ void descend(const SolveJob &job, int64_t begin, int64_t end) {
     for (int64_t first = begin; first < end; first += TILE_USERS) descent.run(first, static_cast<int>(smaller(TILE_USERS, end - first)));
 }
 
-// Cholesky factor of the lower triangle of `a` (n, n), in place.
+// Cholesky factor of the upper triangle of `a` (n, n), in place: a = U'U. What is below the diagonal is spoilt.
 inline void factor(float *a, int64_t n) {
-    for (int64_t j = 0; j < n; ++j) {
-        float *row = a + j * n;
-        for (int64_t i = 0; i < j; ++i) {  // row j of L, entry by entry; rows are read along their length
-            const float *other = a + i * n;
-            Vec sums = {};
-            int64_t d = 0;
-            for (; d + LANES <= i; d += LANES) sums += load(row + d) * load(other + d);
-            float total = sum(sums);
-            for (; d < i; ++d) total += row[d] * other[d];
-            row[i] = (row[i] - total) / other[i];
+    for (int64_t k = 0; k < n; ++k) {
+        float *row = a + k * n;
+        const float pivot = std::sqrt(row[k] > 1e-12f ? row[k] : 1e-12f);
+        for (int64_t d = k; d < n; ++d) row[d] /= pivot;
+        row[k] = pivot;
+        for (int64_t i = k + 1; i < n; ++i) {
+            const Vec scale = splat(row[i]);
+            for (int64_t d = i / LANES * LANES; d < n; d += LANES) store(a + i * n + d, load(a + i * n + d) - scale * load(row + d));
         }
-        float pivot = row[j];
-        for (int64_t d = 0; d < j; ++d) pivot -= row[d] * row[d];
-        row[j] = std::sqrt(pivot > 1e-12f ? pivot : 1e-12f);
     }
 }
 
-// a x = b, in place in b, `a` factored.
+// a x = b for LANES right sides at once, in place in `b` (n, LANES), `a` factored.
 inline void substitute(const float *a, float *b, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
-        float total = b[i];
-        for (int64_t d = 0; d < i; ++d) total -= a[i * n + d] * b[d];
-        b[i] = total / a[i * n + i];
+        const Vec x = load(b + i * LANES) / splat(a[i * n + i]);
+        store(b + i * LANES, x);
+        for (int64_t d = i + 1; d < n; ++d) store(b + d * LANES, load(b + d * LANES) - splat(a[i * n + d]) * x);
     }
     for (int64_t i = n - 1; i >= 0; --i) {
-        b[i] /= a[i * n + i];
-        for (int64_t d = 0; d < i; ++d) b[d] -= a[i * n + d] * b[i];
+        const Vec x = load(b + i * LANES) / splat(a[i * n + i]);
+        store(b + i * LANES, x);
+        for (int64_t d = 0; d < i; ++d) store(b + d * LANES, load(b + d * LANES) - splat(a[d * n + i]) * x);
     }
 }
 
-// The system of a row that has entries: `a` (n, n), lower triangle, and its right side x.
+// The system of a row that has entries: `a` (n, n), upper triangle, and its right side x.
 inline void assemble(const SolveJob &job, int64_t row, float *a, float *x) {
     const int64_t n = job.stride, start = job.rows.ptr[row], stop = job.rows.ptr[row + 1];
     std::memcpy(a, job.gram, static_cast<size_t>(n * n) * sizeof(float));
@@ -185,7 +183,7 @@ inline void assemble(const SolveJob &job, int64_t row, float *a, float *x) {
         for (int64_t d = 0; d < n; d += LANES) store(x + d, load(x + d) + blend<GROUP>(target, y, d));
         for (int64_t i = 0; i < n; ++i) {
             for (int g = 0; g < GROUP; ++g) scale[g] = weight[g] * y[g][i];
-            for (int64_t d = 0; d <= i; d += LANES)  // the lower triangle, rounded up to whole vectors
+            for (int64_t d = i / LANES * LANES; d < n; d += LANES)  // the upper triangle, rounded up to whole vectors
                 store(a + i * n + d, load(a + i * n + d) + blend<GROUP>(scale, y, d));
         }
     }
@@ -193,37 +191,52 @@ inline void assemble(const SolveJob &job, int64_t row, float *a, float *x) {
 
 void solve(const SolveJob &job, int64_t begin, int64_t end) {
     const int64_t n = job.stride;
-    Buffer<float> a(n * n);
+    Buffer<float> a(n * n), side(n * LANES);  // of which one lane is used
     for (int64_t row = begin; row < end; ++row) {
         float *x = job.x + row * n;
         std::memset(x, 0, static_cast<size_t>(n) * sizeof(float));
         if (job.rows.ptr[row] == job.rows.ptr[row + 1]) continue;
         assemble(job, row, a, x);
         factor(a, n);
-        substitute(a, x, n);
+        for (int64_t d = 0; d < n; ++d) side[d * LANES] = x[d];
+        substitute(a, side, n);
+        for (int64_t d = 0; d < n; ++d) x[d] = side[d * LANES];
     }
 }
 
 // For each wanted y of a row the entry with the largest part weight y_entry' a^-1 y above 0, the last of equals; or -1.
 void strongest_of_squares(const SolveJob &job, const Lists &wanted, int64_t others, int64_t *strongest, int64_t begin, int64_t end) {
+    constexpr int ENTRIES = 4;  // at a time: their sums do not wait for one another
     const int64_t n = job.stride;
-    Buffer<float> a(n * n), x(n);
+    Buffer<float> a(n * n), x(n * LANES), spare(n);
     for (int64_t row = begin; row < end; ++row) {
         const int64_t start = job.rows.ptr[row], stop = job.rows.ptr[row + 1];
         std::fill(strongest + wanted.ptr[row], strongest + wanted.ptr[row + 1], int64_t{-1});
         if (start == stop || wanted.ptr[row] == wanted.ptr[row + 1]) continue;
-        assemble(job, row, a, x);
+        assemble(job, row, a, spare);
         factor(a, n);
-        for (int64_t at = wanted.ptr[row]; at < wanted.ptr[row + 1]; ++at) {
-            if (wanted.item[at] < 0 || wanted.item[at] >= others) continue;
-            std::memcpy(x, job.other + wanted.item[at] * n, static_cast<size_t>(n) * sizeof(float));
+        for (int64_t first = wanted.ptr[row]; first < wanted.ptr[row + 1]; first += LANES) {
+            std::memset(x, 0, static_cast<size_t>(n * LANES) * sizeof(float));
+            for (int64_t at = first; at < smaller(first + LANES, wanted.ptr[row + 1]); ++at) {
+                if (wanted.item[at] < 0 || wanted.item[at] >= others) continue;
+                for (int64_t d = 0; d < n; ++d) x[d * LANES + at - first] = job.other[wanted.item[at] * n + d];
+            }
             substitute(a, x, n);
-            float most = 0;
-            for (int64_t entry = start; entry < stop; ++entry) {
-                const float part = job.rows.value[entry] * dot(x, job.other + job.rows.index[entry] * n, n);
-                if (part > 0 && part >= most) {
-                    most = part;
-                    strongest[at] = entry;
+            float most[LANES];
+            std::fill(most, most + LANES, FLT_MIN);
+            for (int64_t entry = start; entry < stop; entry += ENTRIES) {
+                const float *y[ENTRIES];
+                for (int e = 0; e < ENTRIES; ++e) y[e] = job.other + job.rows.index[smaller(entry + e, stop - 1)] * n;
+                Vec part[ENTRIES] = {};
+                for (int64_t d = 0; d < n; ++d)
+                    for (int e = 0; e < ENTRIES; ++e) part[e] += y[e][d] * load(x + d * LANES);
+                for (int64_t e = 0; e < smaller(ENTRIES, stop - entry); ++e) {
+                    const Vec spoken = part[e] * job.rows.value[entry + e];
+                    for (uint32_t mask = at_least(spoken, load(most)); mask; mask &= mask - 1) {
+                        const int lane = __builtin_ctz(mask);
+                        most[lane] = spoken[lane];
+                        strongest[first + lane] = entry + e;
+                    }
                 }
             }
         }

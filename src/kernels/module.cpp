@@ -1,4 +1,6 @@
 // The Python side: checks shapes, sorts what must be sorted, splits rows among threads, picks the instruction set.
+#include <cfloat>
+
 #include "buffer.hpp"
 #include "idmap.hpp"
 #include "python.hpp"
@@ -63,13 +65,13 @@ struct Found {  // room for k slots a row
 };
 
 nb::tuple top_of_matrix(const Matrix<float> &scores, int64_t k, const Array<int64_t> &exclude_ptr,
-                        const Array<int32_t> &exclude_item, const Array<bool> &allowed, int threads) {
+                        const Array<int32_t> &exclude_item, const Array<bool> &allowed, float least, int threads) {
     const auto rows = static_cast<int64_t>(scores.shape(0)), width = static_cast<int64_t>(scores.shape(1));
     Found found(rows, k, width);
     if (found.k && rows) {
         const Lists exclude = listed(exclude_ptr, exclude_item, rows, "exclude");
         nb::gil_scoped_release release;
-        const MatrixJob job{scores.data(), width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), exclude, found.top()};
+        const MatrixJob job{scores.data(), width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), exclude, least, found.top()};
         in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->top_of_matrix(job, begin, end); });
     }
     return found.flat();
@@ -181,6 +183,22 @@ Numpy<float> products(const Matrix<float> &users, const Matrix<float> &items, co
     return numpy(std::move(out), {static_cast<size_t>(count)});
 }
 
+// matrix[row, column]; NaN where the matrix has no such column, or holds less than `least` there.
+Numpy<float> entries(const Matrix<float> &matrix, const Array<int32_t> &row, const Array<int32_t> &column, float least) {
+    const auto height = static_cast<int64_t>(matrix.shape(0)), width = static_cast<int64_t>(matrix.shape(1));
+    check(row.shape(0) == column.shape(0), "row and column must be equally long");
+    const size_t count = row.shape(0);
+    const int32_t *const rows = row.data(), *const columns = column.data();
+    auto out = std::make_unique<std::vector<float>>(count, NAN);
+    for (size_t at = 0; at < count; ++at) {
+        check(rows[at] >= 0 && rows[at] < height, "a row is not in the matrix");
+        if (columns[at] < 0 || columns[at] >= width) continue;
+        const float entry = matrix.data()[rows[at] * width + columns[at]];
+        if (entry >= least) (*out)[at] = entry;
+    }
+    return numpy(std::move(out), {count});
+}
+
 nb::tuple top_of_spread(const Array<int64_t> &query_ptr, const Array<int32_t> &query_row, const Array<float> &query_weight,
                         const Array<int64_t> &ptr, const Array<int32_t> &index, const Array<float> &value, int64_t width,
                         int64_t k, const Array<int64_t> &exclude_ptr, const Array<int32_t> &exclude_item,
@@ -205,6 +223,23 @@ nb::tuple top_of_spread(const Array<int64_t> &query_ptr, const Array<int32_t> &q
         in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->top_of_spread(job, begin, end); });
     }
     return found.flat();
+}
+
+Numpy<float> sum_of_spread(const Array<int64_t> &query_ptr, const Array<int32_t> &query_row, const Array<float> &query_weight,
+                           const Array<int64_t> &ptr, const Array<int32_t> &index, const Array<float> &value, int64_t width, int threads) {
+    const auto rows = static_cast<int64_t>(query_ptr.shape(0)) - 1;
+    const auto height = static_cast<int64_t>(ptr.shape(0)) - 1;
+    check(rows >= 0 && height >= 0, "ptr must not be empty");
+    check(ptr(height) == static_cast<int64_t>(index.shape(0)) && index.shape(0) == value.shape(0),
+          "ptr must end with the number of entries, and index and value must have one entry each");
+    const Csr query = csr(query_ptr, query_row, query_weight, -1);
+    auto out = std::make_unique<std::vector<float>>(static_cast<size_t>(rows * width));
+    {
+        nb::gil_scoped_release release;
+        const SumsJob job{query, {ptr.data(), index.data(), value.data()}, height, width, out->data()};
+        in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->sum_of_spread(job, begin, end); });
+    }
+    return numpy(std::move(out), {static_cast<size_t>(rows), static_cast<size_t>(width)});
 }
 
 // One number for each wanted column of each query, by `kernel` into `slot` of the job.
@@ -301,10 +336,10 @@ void least_squares(const MutableMatrix &x, const Matrix<float> &other, const Arr
     Buffer<float> copy(steps ? others * dim : 0);
     if (steps) std::copy(other.data(), other.data() + others * dim, static_cast<float *>(copy));
     const float *y = steps ? copy : other.data();
-    const int64_t columns = 2 * active->lanes, panels = (dim + columns - 1) / columns;
+    const int64_t columns = 2 * active->lanes, panels = steps ? (dim + columns - 1) / columns : 0;
     Buffer<float> panel(panels * columns * dim);
     std::vector<int32_t> row(static_cast<size_t>(panels * columns), -1);
-    std::iota(row.begin(), row.begin() + dim, 0);
+    if (steps) std::iota(row.begin(), row.begin() + dim, 0);
     for (int64_t p = 0; p < panels; ++p) active->pack(gram.data(), dim, row.data() + p * columns, columns, panel + p * columns * dim);
     const SolveJob job{entries, static_cast<int64_t>(index.shape(0)), target.data(), y, gram.data(), panel, reg.data(), x.data(), dim, steps};
     const auto kernel = steps ? active->descend : active->solve;
@@ -436,15 +471,18 @@ std::string use(const std::string &name) {
 NB_MODULE(_kernels, m) {
     using namespace nb::literals;
     nb::set_leak_warnings(false);  // a log that is open when the interpreter ends keeps its set of ids
-    m.def("top_of_matrix", &top_of_matrix, "scores"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a, "threads"_a = 0);
+    m.def("top_of_matrix", &top_of_matrix, "scores"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a, "least"_a = -FLT_MAX, "threads"_a = 0);
     m.def("sum_of_rows", &sum_of_rows, "query_ptr"_a, "query_row"_a, "query_weight"_a, "matrix"_a, "threads"_a = 0);
     m.def("strongest_of_rows", &strongest_of_rows, "query_ptr"_a, "query_row"_a, "query_weight"_a, "matrix"_a, "wanted_ptr"_a,
           "wanted"_a, "threads"_a = 0);
     m.def("top_of_product", &top_of_product, "users"_a, "items"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a,
           "threads"_a = 0);
     m.def("products", &products, "users"_a, "items"_a, "query"_a, "item"_a);
+    m.def("entries", &entries, "matrix"_a, "row"_a, "column"_a, "least"_a = -FLT_MAX);
     m.def("top_of_spread", &top_of_spread, "query_ptr"_a, "query_row"_a, "query_weight"_a, "ptr"_a, "index"_a, "value"_a,
           "width"_a, "k"_a, "exclude_ptr"_a, "exclude_item"_a, "allowed"_a, "threads"_a = 0);
+    m.def("sum_of_spread", &sum_of_spread, "query_ptr"_a, "query_row"_a, "query_weight"_a, "ptr"_a, "index"_a, "value"_a,
+          "width"_a, "threads"_a = 0);
     m.def("sums_of_spread", &sums_of_spread, "query_ptr"_a, "query_row"_a, "query_weight"_a, "ptr"_a, "index"_a, "value"_a,
           "width"_a, "wanted_ptr"_a, "wanted"_a, "threads"_a = 0);
     m.def("strongest_of_spread", &strongest_of_spread, "query_ptr"_a, "query_row"_a, "query_weight"_a, "ptr"_a, "index"_a,

@@ -28,9 +28,11 @@ template <typename T> using Matrix = nb::ndarray<const T, nb::ndim<2>, nb::c_con
 using MutableMatrix = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 template <typename T> using Numpy = nb::ndarray<nb::numpy, T, nb::c_contig>;
 
-inline void check(bool holds, const std::string &message) {
-    if (!holds) throw nb::value_error(message.c_str());
+inline void check(bool holds, const char *message) {
+    if (!holds) throw nb::value_error(message);
 }
+
+inline void check(bool holds, const std::string &message) { check(holds, message.c_str()); }
 
 // work(begin, end) over [0, count) in chunks of `grain`; `threads` 0 = every core. Fewer rows than a grain: this thread.
 template <typename Work> void in_parallel(int64_t count, int64_t grain, int threads, Work work) {

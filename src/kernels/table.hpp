@@ -31,6 +31,7 @@ struct MatrixJob {  // k best of each row of a dense matrix
     const bool *allowed;  // (allowed_size); columns beyond are allowed
     int64_t allowed_size;
     Lists exclude;
+    float least;  // scores below are never taken
     Top top;
 };
 
@@ -78,6 +79,13 @@ struct SpreadJob {  // k best of sum over a query's rows r of weight * matrix[r]
     int64_t allowed_size;
     Lists exclude;
     Top top;
+};
+
+struct SumsJob {  // sum over a query's rows r of weight * matrix[r]
+    Csr query;
+    Csr matrix;
+    int64_t height, width;
+    float *out;  // (B, width), zeroed
 };
 
 struct PartsJob {  // at the wanted columns of each query: of the parts weight * matrix[r] of its rows r
@@ -166,6 +174,7 @@ struct Table {
     void (*top_of_product_direct)(const ProductJob &, int64_t begin, int64_t end);  // for few
     void (*products)(const PairJob &, int64_t begin, int64_t end);
     void (*top_of_spread)(const SpreadJob &, int64_t begin, int64_t end);
+    void (*sum_of_spread)(const SumsJob &, int64_t begin, int64_t end);
     void (*sums_of_spread)(const PartsJob &, int64_t begin, int64_t end);
     void (*strongest_of_spread)(const PartsJob &, int64_t begin, int64_t end);
     void (*upper_product)(const CrossJob &, int64_t begin, int64_t end);

@@ -11,14 +11,32 @@
 
 namespace {
 
-struct Better {
-    bool operator()(const Slot &a, const Slot &b) const {
-        return a.score > b.score || (a.score == b.score && a.item < b.item);
+struct Local : Slot {};  // of this file only, see simd.hpp
+
+// A score and its item as one number, the better the smaller: bits of floats, their sign turned, compare as integers do.
+struct Ranked {
+    uint64_t key;
+
+    Ranked() = default;
+    Ranked(float score, int32_t item) {
+        score += 0.0f;  // -0 is 0
+        uint32_t bits;
+        std::memcpy(&bits, &score, sizeof bits);
+        key = static_cast<uint64_t>(bits ^ (bits >> 31 ? 0 : 0x7fffffff)) << 32 | static_cast<uint32_t>(item);
     }
+
+    float score() const {
+        const auto turned = static_cast<uint32_t>(key >> 32);
+        const uint32_t bits = turned ^ (turned >> 31 ? 0 : 0x7fffffff);
+        float score;
+        std::memcpy(&score, &bits, sizeof score);
+        return score;
+    }
+    int32_t item() const { return static_cast<int32_t>(key); }
+    bool operator<(const Ranked &other) const { return key < other.key; }
 };
 
 // Collects everything at or above a rising threshold and cuts back to the k best whenever the buffer is full.
-struct Local : Slot {};  // of this file only, see simd.hpp
 
 class Best {
 public:
@@ -29,34 +47,34 @@ public:
         threshold_ = least;
     }
 
+    int64_t k() const { return k_; }
     float threshold() const { return threshold_; }
 
     void push(float score, int32_t item) {
-        slot_[count_].score = score;
-        slot_[count_].item = item;
+        slot_[count_] = Ranked(score, item);
         if (++count_ == room_) cut();
     }
 
     void finish(const Top &top, int64_t query) {
         if (count_ > k_) cut();
-        Local *slot = slot_;
-        std::sort(slot, slot + count_, Better{});
+        Ranked *slot = slot_;
+        std::sort(slot, slot + count_);
         Slot *out = top.out + query * top.k;
-        for (int64_t i = 0; i < count_; ++i) out[i] = slot[i];
+        for (int64_t i = 0; i < count_; ++i) out[i] = {slot[i].score(), slot[i].item()};
         top.count[query] = static_cast<int32_t>(count_);
     }
 
 private:
     void cut() {
-        Local *slot = slot_;
-        std::nth_element(slot, slot + k_ - 1, slot + count_, Better{});
+        Ranked *slot = slot_;
+        std::nth_element(slot, slot + k_ - 1, slot + count_);
         count_ = k_;
-        threshold_ = slot[k_ - 1].score;
+        threshold_ = slot[k_ - 1].score();
     }
 
     int64_t k_, room_, count_ = 0;
     float threshold_ = -FLT_MAX;
-    Buffer<Local> slot_;
+    Buffer<Ranked> slot_;
 };
 
 // The first of the rising numbers in [low, high) that is not below `value`.
@@ -71,54 +89,62 @@ inline const int32_t *reach(const int32_t *low, const int32_t *high, int32_t val
     return low;
 }
 
-// A bit for each item of one list at a time: looked up in one step, whatever its length.
-class Marks {
-public:
-    Marks(const Lists &lists, int64_t width) : lists_(lists), width_(width), bits_(width / 64 + 1) {}
-
-    void turn(int64_t query) {  // the list of `query` in, or out again
-        for (int64_t at = lists_.ptr[query]; at < lists_.ptr[query + 1]; ++at)
-            if (lists_.item[at] >= 0 && lists_.item[at] < width_) marked_ ? bits_[lists_.item[at] >> 6] = 0 : bits_[lists_.item[at] >> 6] |= bit(lists_.item[at]);
-        marked_ = !marked_;
+// A number, not below `least`, that at least `count` scores of a row reach, and rarely many more; else `least`.
+inline float reached(const float *score, int64_t width, int64_t count, float least) {
+    Vec low = splat(FLT_MAX), high = splat(-FLT_MAX);
+    int64_t i = 0;
+    for (; i + LANES <= width; i += LANES) {
+        const Vec each = load(score + i);
+        low = each >= splat(least) && each < low ? each : low;
+        high = each > high ? each : high;
     }
-    bool operator[](int64_t item) { return bits_[item >> 6] & bit(item); }
+    float bottom = FLT_MAX, top = -FLT_MAX;
+    for (int lane = 0; lane < LANES; ++lane) {
+        if (low[lane] < bottom) bottom = low[lane];
+        if (high[lane] > top) top = high[lane];
+    }
+    float found = least;
+    for (int step = 0; step < 32; ++step) {  // by halves of the range of the scores
+        const float middle = bottom / 2 + top / 2;
+        int64_t reach = 0;
+        for (i = 0; i + LANES <= width; i += LANES) reach += __builtin_popcount(at_least(load(score + i), splat(middle)));
+        (reach < count ? top : bottom) = middle;
+        if (reach >= count && middle > found) found = middle;
+        if (reach >= count && reach <= count + count / 4) break;
+    }
+    return found;
+}
 
-private:
-    static uint64_t bit(int64_t item) { return uint64_t{1} << (item & 63); }
-
-    const Lists &lists_;
-    int64_t width_;
-    Buffer<uint64_t> bits_;
-    bool marked_ = false;
-};
-
-inline bool permits(const bool *allowed, int64_t size, int64_t item) { return item >= size || allowed[item]; }
-
-// push(score, item) for every score[i] >= best.threshold() of a row
-template <typename Push> void scan(const float *score, int64_t width, const Best &best, Push push) {
+// Offers the scores of a row; NaN is none.
+inline void offer(const float *score, int64_t width, float least, Best &best) {
+    best.start(reached(score, width, best.k(), least));
     int64_t i = 0;
     for (; i + LANES <= width; i += LANES) {
         uint32_t mask = at_least(load(score + i), splat(best.threshold()));
         for (; mask; mask &= mask - 1) {
             const int64_t at = i + __builtin_ctz(mask);
-            push(score[at], static_cast<int32_t>(at));
+            best.push(score[at], static_cast<int32_t>(at));
         }
     }
     for (; i < width; ++i)
-        if (score[i] >= best.threshold()) push(score[i], static_cast<int32_t>(i));
+        if (score[i] >= best.threshold()) best.push(score[i], static_cast<int32_t>(i));
+}
+
+// NaN for what a query must not be shown.
+inline void forbid(float *score, int64_t width, const bool *allowed, int64_t allowed_size, const Lists &exclude, int64_t query) {
+    for (int64_t i = 0; i < smaller(width, allowed_size); ++i) score[i] = allowed[i] ? score[i] : NAN;
+    for (int64_t at = exclude.ptr[query]; at < exclude.ptr[query + 1]; ++at)
+        if (exclude.item[at] >= 0 && exclude.item[at] < width) score[exclude.item[at]] = NAN;
 }
 
 void top_of_matrix(const MatrixJob &job, int64_t begin, int64_t end) {
     Best best(job.top.k);
-    Marks excluded(job.exclude, job.width);
+    Buffer<float> row(job.width);
     for (int64_t query = begin; query < end; ++query) {
-        excluded.turn(query);
-        best.start(-FLT_MAX);
-        scan(job.score + query * job.width, job.width, best, [&](float score, int32_t item) {
-            if (permits(job.allowed, job.allowed_size, item) && !excluded[item]) best.push(score, item);
-        });
+        std::memcpy(row, job.score + query * job.width, static_cast<size_t>(job.width) * sizeof(float));
+        forbid(row, job.width, job.allowed, job.allowed_size, job.exclude, query);
+        offer(row, job.width, job.least, best);
         best.finish(job.top, query);
-        excluded.turn(query);
     }
 }
 
@@ -146,8 +172,8 @@ void sum_of_rows(const RowsJob &job, int64_t begin, int64_t end) {
                     for (int r = 0; r < ROWS; ++r) total += splat(weight[r]) * load(row[r] + i);
                     store(out + i, total);
                 }
-            for (; i < job.width; ++i)
-                for (int r = 0; r < rows; ++r) out[i] += weight[r] * row[r][i];
+            for (int r = 0; r < rows; ++r)  // columns that fill no vector, rows that are too few
+                for (int64_t rest = i; rest < job.width; ++rest) out[rest] += weight[r] * row[r][rest];
         }
     }
 }
@@ -273,16 +299,9 @@ void products(const PairJob &job, int64_t begin, int64_t end) {
 
 void top_of_product_direct(const ProductJob &job, int64_t begin, int64_t end) {
     Best best(job.top.k);
-    Marks excluded(job.exclude, job.width);
+    Buffer<float> score(job.width);
     for (int64_t query = begin; query < end; ++query) {
         const float *user = job.user + query * job.dim;
-        excluded.turn(query);
-        best.start(inner(user, user, job.dim) > 0 ? -FLT_MAX : INFINITY);
-        const auto offer = [&](int64_t item, float score) {
-            if (score >= best.threshold() && permits(job.allowed, job.allowed_size, item) &&
-                !excluded[item])
-                best.push(score, static_cast<int32_t>(item));
-        };
         int64_t item = 0;
         for (; job.dim % LANES == 0 && item + 4 <= job.width; item += 4) {
             const float *y = job.item + item * job.dim;
@@ -291,13 +310,12 @@ void top_of_product_direct(const ProductJob &job, int64_t begin, int64_t end) {
                 const Vec x = load(user + d);
                 for (int i = 0; i < 4; ++i) sums[i] += x * load(y + i * job.dim + d);
             }
-            float score[4];
-            sum4(sums, score);
-            for (int i = 0; i < 4; ++i) offer(item + i, score[i]);
+            sum4(sums, score + item);
         }
-        for (; item < job.width; ++item) offer(item, inner(user, job.item + item * job.dim, job.dim));
+        for (; item < job.width; ++item) score[item] = inner(user, job.item + item * job.dim, job.dim);
+        forbid(score, job.width, job.allowed, job.allowed_size, job.exclude, query);
+        offer(score, job.width, inner(user, user, job.dim) > 0 ? -FLT_MAX : INFINITY, best);
         best.finish(job.top, query);
-        excluded.turn(query);
     }
 }
 
@@ -315,15 +333,19 @@ void top_of_spread(const SpreadJob &job, int64_t begin, int64_t end) {
             const int32_t row = job.query.index[at];
             if (row >= 0 && row < job.height) spread_row(job.matrix, row, job.query.value[at], acc);
         }
-        for (int64_t at = job.exclude.ptr[query]; at < job.exclude.ptr[query + 1]; ++at)
-            if (job.exclude.item[at] >= 0 && job.exclude.item[at] < job.width) acc[job.exclude.item[at]] = 0;
-        best.start(FLT_MIN);  // nothing spoke for an item: not proposed
-        scan(acc, job.width, best, [&](float score, int32_t item) {
-            if (permits(job.allowed, job.allowed_size, item)) best.push(score, item);
-        });
+        forbid(acc, job.width, job.allowed, job.allowed_size, job.exclude, query);
+        offer(acc, job.width, FLT_MIN, best);  // what nothing spoke for is not proposed
         best.finish(job.top, query);
         std::memset(acc, 0, static_cast<size_t>(job.width) * sizeof(float));
     }
+}
+
+void sum_of_spread(const SumsJob &job, int64_t begin, int64_t end) {
+    for (int64_t query = begin; query < end; ++query)
+        for (int64_t at = job.query.ptr[query]; at < job.query.ptr[query + 1]; ++at) {
+            const int32_t row = job.query.index[at];
+            if (row >= 0 && row < job.height) spread_row(job.matrix, row, job.query.value[at], job.out + query * job.width);
+        }
 }
 
 void upper_product(const CrossJob &job, int64_t begin, int64_t end) {
@@ -358,7 +380,9 @@ void sums_of_spread(const PartsJob &job, int64_t begin, int64_t end) {
 }
 
 void strongest_of_spread(const PartsJob &job, int64_t begin, int64_t end) {
-    Buffer<int32_t> place(job.width);  // 1 + where a column stands among those wanted, 0 = nowhere
+    const Buffer<int32_t> places(job.width);
+    int32_t *const place = places;  // 1 + where a column stands among those wanted, 0 = nowhere
+    const int32_t *const index = job.matrix.index;
     std::vector<Local> most;  // of each wanted column: the largest part, and 1 + its entry of the query
     for (int64_t query = begin; query < end; ++query) {
         const int64_t first = job.wanted.ptr[query], stop = job.wanted.ptr[query + 1];
@@ -369,8 +393,9 @@ void strongest_of_spread(const PartsJob &job, int64_t begin, int64_t end) {
         for (int64_t from = start; from < job.query.ptr[query + 1]; ++from) {
             const int32_t row = job.query.index[from];
             if (row < 0 || row >= job.height) continue;
-            for (int64_t at = job.matrix.ptr[row]; at < job.matrix.ptr[row + 1]; ++at) {
-                const int32_t to = place[job.matrix.index[at]];
+            const int64_t after = job.matrix.ptr[row + 1];
+            for (int64_t at = job.matrix.ptr[row]; at < after; ++at) {
+                const int32_t to = place[index[at]];
                 if (!to) continue;
                 const float part = job.query.value[from] * job.matrix.value[at];
                 Local &best = most[static_cast<size_t>(to) - 1];

@@ -18,9 +18,18 @@ Words: TypeAlias = NDArray[np.uint64]
 Flat: TypeAlias = tuple[Ints, Ints, Floats]
 
 def top_of_matrix(
-    scores: Floats, k: int, exclude_ptr: Pointers, exclude_item: Ints, allowed: Bools, threads: int = 0
+    scores: Floats,
+    k: int,
+    exclude_ptr: Pointers,
+    exclude_item: Ints,
+    allowed: Bools,
+    least: float = ...,
+    threads: int = 0,
 ) -> Flat:
-    """The k largest of each row of `scores` (B, I); -inf and NaN are never taken, nor what is excluded."""
+    """The k largest of each row of `scores` (B, I), none below `least`, no -inf, no NaN, nothing excluded."""
+
+def entries(matrix: Floats, row: Ints, column: Ints, least: float = ...) -> Floats:
+    """(N,) matrix[row, column]; NaN where the matrix has no such column, or holds less than `least` there."""
 
 def top_of_product(
     users: Floats,
@@ -57,6 +66,18 @@ def top_of_spread(
 
     The matrix (ptr, index, value), `width` columns; rows outside it are passed over. Its indices are not checked.
     """
+
+def sum_of_spread(
+    query_ptr: Pointers,
+    query_row: Ints,
+    query_weight: Floats,
+    ptr: Pointers,
+    index: Ints,
+    value: Floats,
+    width: int,
+    threads: int = 0,
+) -> Floats:
+    """(B, width) what `top_of_spread` ranks by."""
 
 def sums_of_spread(
     query_ptr: Pointers,
@@ -265,6 +286,12 @@ def weigh(
 
 def merge(query: Ints, item: Ints, score: Floats, start: Pointers, queries: int) -> tuple[Ints, Ints, Floats]:
     """(query, item, score (P, N)) of P parts, part p from row start[p] on, see ops.merge."""
+
+def contains(ptr: Pointers, listed: Ints, query: Ints, item: Ints) -> NDArray[np.uint8]:
+    """(N,) 1 where list `query` holds `item`; -1 is in no list."""
+
+def topk(query: Ints, score: Floats, k: int, queries: int) -> Pointers:
+    """Positions of the k best of each run of equal queries, see ops.topk."""
 
 def standardize(query: Ints, value: Floats) -> Floats:
     """(C, N) z-scores within each query's rows, see ops.standardize_within."""

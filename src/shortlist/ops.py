@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from shortlist import _kernels
 from shortlist.types import Candidates, Columns, Mask, Positions, Ragged, Rows, Scores, Vectors
 
+LOWEST = float(np.finfo(np.float32).min)
+TINY = float(np.finfo(np.float32).tiny)  # the least number above 0 that is full
+
 
 def pointers(query: Rows, queries: int) -> NDArray[np.int64]:
     """(B + 1,) segment borders of a non-decreasing `query` column (N,)."""
@@ -63,40 +66,12 @@ def stable_order(key: NDArray[np.integer[Any]]) -> Positions:
     return _kernels.order(key.astype(np.int64, copy=False))
 
 
-def _order_key(score: Scores) -> Scores:
-    return np.where(np.isnan(score), -np.inf, score)
-
-
 def topk(query: Rows, score: Scores, k: int, queries: int) -> Positions:
     """Positions of the k best rows of each segment, best first; NaN last, ties by position.
 
     Shapes: query (N,) non-decreasing, score (N,); returns (M,) grouped by query.
     """
-    if k <= 0 or not len(query):
-        return np.empty(0, np.intp)
-    key = _order_key(score)
-    if queries == 1 or query[0] == query[-1]:
-        return _top_of_one(key, k)
-    ptr = pointers(query, queries)
-    length = np.diff(ptr)
-    width = int(length.max())
-    padded = np.full((queries, width), -np.inf, np.float32)
-    column = np.arange(len(query)) - np.repeat(ptr[:-1], length)
-    padded[query, column] = key
-    order = np.argsort(-padded, axis=1, kind="stable")[:, :k]
-    # -inf rows and padding tie; the stable sort keeps real rows (lower columns) first
-    valid = np.arange(order.shape[1]) < np.minimum(length, k)[:, None]
-    return (order + ptr[:-1, None])[valid].astype(np.intp)
-
-
-def _top_of_one(key: Scores, k: int) -> Positions:
-    if k >= len(key):
-        return np.argsort(-key, kind="stable")
-    cut = np.partition(key, len(key) - k)[len(key) - k]
-    above = np.flatnonzero(key > cut)
-    tied = np.flatnonzero(key == cut)[: k - len(above)]
-    picked = np.sort(np.concatenate((above, tied)))
-    return picked[np.argsort(-key[picked], kind="stable")]
+    return _kernels.topk(query, score, max(k, 0), queries)
 
 
 def rank_within(query: Rows, score: Scores, queries: int) -> NDArray[np.float32]:
@@ -192,15 +167,7 @@ def followed_by(first: Positions, rest: Positions, query: Rows, k: int, queries:
 
 def contains(lists: Ragged, query: Rows, item: Rows) -> Mask:
     """(N,) true where `item` occurs in list `query` of `lists` (column "item")."""
-    if not len(lists["item"]):
-        return np.zeros(len(query), np.bool_)
-    if len(lists) == 1:  # for one request a table is faster than a sort
-        table = np.zeros(max(int(lists["item"].max()), int(item.max(initial=0))) + 2, np.bool_)
-        table[lists["item"]] = True
-        table[-1] = False  # where rows of -1 have gone
-        return table[item]
-    have = (lists.owner.astype(np.int64) << 32) | lists["item"].astype(np.int64)
-    return np.isin((query.astype(np.int64) << 32) | item.astype(np.int64), have)
+    return _kernels.contains(lists.ptr, lists["item"], query, item).view(np.bool_)
 
 
 def permitted(query: Rows, item: Rows, exclude: Ragged, allowed: Mask) -> Mask:
@@ -211,12 +178,14 @@ def permitted(query: Rows, item: Rows, exclude: Ragged, allowed: Mask) -> Mask:
     return mask
 
 
-def top_of_matrix(scores: NDArray[np.float32], k: int, exclude: Ragged, allowed: Mask) -> Candidates:
-    """The k best items of each row of `scores` (B, I), best first, ties by item row; -inf and NaN are never taken.
+def top_of_matrix(
+    scores: NDArray[np.float32], k: int, exclude: Ragged, allowed: Mask, least: float = LOWEST
+) -> Candidates:
+    """The k best items of each row of `scores` (B, I), best first, ties by item row; none below `least`, never NaN.
 
     Honours `exclude` and `allowed`, as every kernel here does.
     """
-    query, item, score = _kernels.top_of_matrix(scores, k, exclude.ptr, exclude["item"], allowed)
+    query, item, score = _kernels.top_of_matrix(scores, k, exclude.ptr, exclude["item"], allowed, least)
     return Candidates(query, item, {"score": score})
 
 

@@ -42,22 +42,12 @@ class DenseItems:
 
     def recall(self, queries: Queries, k: int) -> Candidates:
         """The k best of all items that take part, for every query with a history; a score may be negative."""
-        asking, score = self._predict(queries)
         allowed = ops.gather(queries.allowed, self.item, True) if len(queries.allowed) else queries.allowed
-        exclude = queries.exclude if len(asking) == len(queries) else queries.exclude.take(asking)
-        found = ops.top_of_matrix(score, k, self._placed(exclude), allowed)
-        return Candidates(asking[found.query], self.item[found.item], found.columns)
+        found = ops.top_of_matrix(self._predict(queries), k, self._placed(queries.exclude), allowed)
+        return Candidates(found.query, self.item[found.item], found.columns)
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
-        asking, score = self._predict(queries)
-        if not score.size:
-            return np.full(len(found), np.nan, np.float32)
-        row = np.full(len(queries), -1, np.int32)
-        row[asking] = np.arange(len(asking), dtype=np.int32)
-        row, column = row[found.query], ops.gather(self.place, found.item, -1)
-        said: Scores = score[row, column]  # of the last row or column where there is none
-        said[(row < 0) | (column < 0)] = np.nan
-        return said
+        return _kernels.entries(self._predict(queries), found.query, ops.gather(self.place, found.item, -1))
 
     def because(self, queries: Queries, found: Candidates) -> Rows:
         liked, column = self._liked(queries), ops.gather(self.place, found.item, -1)
@@ -65,14 +55,14 @@ class DenseItems:
         entry = _kernels.strongest_of_rows(liked.ptr, liked["item"], liked["weight"], self.weight, wanted, column)
         return ops.gather(self.item, ops.gather(liked["item"], entry, -1), -1)
 
-    def _predict(self, queries: Queries) -> tuple[Rows, Scores]:
-        """The queries (A,) that like something known, and what the model says of every item (A, S)."""
+    def _predict(self, queries: Queries) -> Scores:
+        """(B, S) what the model says of every item; NaN for who likes nothing known."""
         return queries.once(self, "predict", lambda: self._said(self._liked(queries)))
 
-    def _said(self, liked: Ragged) -> tuple[Rows, Scores]:
-        asking = np.flatnonzero(liked.length > 0).astype(np.int32)
-        liked = liked.take(asking) if len(asking) < len(liked) else liked
-        return asking, _kernels.sum_of_rows(liked.ptr, liked["item"], liked["weight"], self.weight)
+    def _said(self, liked: Ragged) -> Scores:
+        said = _kernels.sum_of_rows(liked.ptr, liked["item"], liked["weight"], self.weight)
+        said[liked.length == 0] = np.nan
+        return said
 
     def _liked(self, queries: Queries) -> Ragged:
         return ops.liked(self._placed(queries.history), self.half_life, len(self.item))

@@ -8,6 +8,12 @@ from shortlist import _kernels, ops
 from shortlist.types import Candidates, Ragged, Rows, Scores
 
 
+def sums(rows: Ragged, matrix: Ragged, width: int) -> Scores:
+    """(B, width) the sum over the query's rows of weight * matrix[row], for every column."""
+    said, spoken = (rows.ptr, rows["item"], rows["weight"]), (matrix.ptr, matrix["item"], matrix["score"])
+    return _kernels.sum_of_spread(*said, *spoken, width)
+
+
 def scores(rows: Ragged, matrix: Ragged, width: int, found: Candidates) -> Scores:
     """(N,) the sum over the query's rows of weight * matrix[row, item], all above 0; NaN where no row has the item."""
     return _kernels.sums_of_spread(*_question(rows, matrix, width, found))

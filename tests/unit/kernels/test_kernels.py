@@ -108,12 +108,39 @@ def test_top_of_matrix_is_a_stable_sort(seed: int, rows: int, width: int, k: int
     scores[chance.random((rows, width)) < 0.1] = np.nan
     scores[chance.random((rows, width)) < 0.1] = -np.inf
     exclude, allowed = some_lists(chance, rows, width), chance.random(int(chance.integers(0, width + 1))) < 0.7
-    row, item, score = _kernels.top_of_matrix(scores, k, exclude.ptr, exclude["item"], allowed)
+    least = float(chance.choice([-np.finfo(np.float32).max, 0, 2]))
+    row, item, score = _kernels.top_of_matrix(scores, k, exclude.ptr, exclude["item"], allowed, least)
     forbid(scores, exclude, allowed)
+    scores[scores < least] = -np.inf
     expected_row, expected_item = naive_top(scores, k)
     assert np.array_equal(row, expected_row)
     assert np.array_equal(item, expected_item)
     assert np.array_equal(score, scores[row, item])
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.integers(1, 900), st.integers(1, 60), st.sampled_from([0.1, 1, 15]))
+def test_top_of_matrix_is_a_sort_however_the_scores_lie(seed: int, width: int, k: int, spread: float) -> None:
+    chance = np.random.default_rng(seed)
+    scores = np.exp(spread * chance.normal(size=(2, width))).astype(np.float32)
+    scores[1] *= -1
+    row, item, _ = _kernels.top_of_matrix(scores, k, np.zeros(3, np.int64), np.empty(0, np.int32), ANYTHING)
+    expected_row, expected_item = naive_top(scores, k)
+    assert np.array_equal(row, expected_row)
+    assert np.array_equal(item, expected_item)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.integers(1, 5), st.integers(1, 200))
+def test_contains_finds_what_the_list_of_the_query_holds(seed: int, queries: int, items: int) -> None:
+    chance = np.random.default_rng(seed)
+    lists = some_lists(chance, queries, items)
+    query, item = chance.integers(0, queries, 50).astype(np.int32), chance.integers(-1, items + 9, 50).astype(np.int32)
+    held = [set(lists["item"][lists.ptr[b] : lists.ptr[b + 1]].tolist()) - {-1} for b in range(queries)]
+    expected = [each in held[b] for b, each in zip(query.tolist(), item.tolist(), strict=True)]
+    assert _kernels.contains(lists.ptr, lists["item"], query, item).tolist() == expected
+    with pytest.raises(ValueError, match="a query has no list"):
+        _kernels.contains(lists.ptr, lists["item"], query + np.int32(queries), item)
 
 
 @settings(max_examples=30, deadline=None)
@@ -287,6 +314,9 @@ def test_parts_of_spread_are_those_of_the_sparse_product(seed: int, queries: int
     question = asked.ptr, asked["item"], weight, matrix.ptr, matrix["item"], matrix["score"]
     sums = _kernels.sums_of_spread(*question, width, wanted.ptr, wanted["item"])
     strongest = _kernels.strongest_of_spread(*question, width, wanted.ptr, wanted["item"])
+    whole = _kernels.sum_of_spread(*question, width)
+    entries = _kernels.entries(whole, wanted.owner, wanted["item"], least=0.5)
+    np.testing.assert_array_equal(entries, sums)
     for at, (b, column) in enumerate(zip(wanted.owner, wanted["item"], strict=True)):
         parts = {}
         for entry in range(asked.ptr[b], asked.ptr[b + 1]):

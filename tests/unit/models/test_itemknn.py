@@ -5,6 +5,7 @@ import pytest
 
 from shortlist import ops
 from shortlist.errors import ConfigError
+from shortlist.models import sparse
 from shortlist.models.itemknn import ItemKnn
 from shortlist.models.userknn import UserKnn
 from shortlist.models.weighting import weighted
@@ -64,6 +65,21 @@ def test_scores_and_reasons_are_sums_and_largest_parts(world: World, half_life: 
         for item in np.flatnonzero(total):
             blamed = part[liked["item"][mine] == why[user, item], item]
             assert blamed.max() == pytest.approx(part[:, item].max(), rel=1e-5)
+
+
+def test_what_is_too_large_to_share_is_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ItemKnn(neighbours=10).fit(world.data, seed=0)
+    users = np.arange(20, dtype=np.int32)
+    history = world.data.histories(users)
+    exclude = Ragged(history.ptr, {"item": history["item"]})
+    answers = []
+    for shared in (sparse.SHARED, 0):
+        monkeypatch.setattr(sparse, "SHARED", shared)
+        queries = Queries.of(users, history=history, exclude=exclude, allowed=np.arange(30) % 3 > 0)
+        found = model.recall(queries, 7)
+        answers.append((found.query, found.item, found.columns["score"], model.score(queries, found)))
+    for one, other in zip(*answers, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_user_neighbours_are_found_by_cosine_and_oneself_is_none(world: World) -> None:
