@@ -32,6 +32,8 @@ SCRIPTS = {
 OWN = {  # libraries whose pins do not go with ours: what is installed, in this order
     "peer:rectools": ("rectools==0.19.0",),
     "peer:lenskit": ("torch==2.13.0", "lenskit==2025.8.1"),  # torch first, or a build for graphics cards comes along
+    "peer:usearch": ("usearch==2.26.6",),
+    "peer:hnswlib": ("hnswlib==0.8.0",),
 }
 
 
@@ -101,13 +103,15 @@ def _write_matrix(path: Path, matrix: csr_array) -> None:
 class Worker:
     """A process that holds one library's algorithm and one folder of data. Use as a context."""
 
-    def __init__(self, side: str, model: str, folder: Path, environments: Path) -> None:
+    def __init__(
+        self, side: str, model: str, folder: Path, environments: Path, *, script: str = "", threads: int = 0
+    ) -> None:
         python = environment(side, environments)
-        threads = str(len(os.sched_getaffinity(0)))
-        blas = threads if model.startswith("ease") else "1"  # implicit and irspack run their own threads
-        own = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": blas, "MKL_NUM_THREADS": blas}
+        cores = str(threads or len(os.sched_getaffinity(0)))
+        blas = cores if model.startswith("ease") else "1"  # implicit and irspack run their own threads
+        own = {"OMP_NUM_THREADS": cores, "OPENBLAS_NUM_THREADS": blas, "MKL_NUM_THREADS": blas}
         path = {"PYTHONPATH": str(ROOT)} if side == "shortlist" else {}
-        command = [str(python), str(HERE / SCRIPTS[side]), model, str(folder)]
+        command = [str(python), str(HERE / (script or SCRIPTS[side])), model, str(folder)]
         self.name = f"{side} {model}"
         self.out = Path(tempfile.mkstemp(suffix=".npy", dir=folder)[1])
         self.log = self.out.with_suffix(".log")
@@ -123,17 +127,22 @@ class Worker:
 
     def ask(self, params: Mapping[str, Any]) -> Answered:
         """Fit with `params` and answer every question of the folder."""
+        said = self.tell({"params": params})
+        return Answered(np.load(self.out), said["seconds"], said["peak_mb"])
+
+    def tell(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a request with the file `out` for arrays; the reply."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"params": params, "out": str(self.out)}) + "\n")
+        self.process.stdin.write(json.dumps({**request, "out": str(self.out)}) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
             raise PeerFailed(f"{self.name} ended:\n{self.log.read_text(errors='replace')[-2000:]}")
-        said = json.loads(line)
+        said: dict[str, Any] = json.loads(line)
         if "error" in said:
             raise PeerFailed(f"{self.name}: {said['error']}")
-        return Answered(np.load(self.out), said["seconds"], said["peak_mb"])
+        return said
 
     @property
     def ended(self) -> bool:
