@@ -159,7 +159,8 @@ class Ladder:
             if source is not None and len(needy):
                 own_lists = _Lists(lists.take(needy)) if rung == STALE else source
                 slate = self._filled(replace(bare, fallback=own_lists), rung, queries, slate, needy, places, trace)
-        if failed is not None and any(guard.blind for guard in guards.values()):
+        blind = any(guard.blind for name, guard in guards.items() if name not in pipeline.optional)
+        if failed is not None and blind:
             slate = slate.take((slate.columns["rung"] <= STALE) | (queries.user[slate.query] < 0))
             known = queries.user >= 0
             if not (np.bincount(slate.query, minlength=len(queries))[known] > 0).all():

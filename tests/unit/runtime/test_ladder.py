@@ -245,6 +245,22 @@ def test_a_promise_that_nobody_can_keep_fails_the_request(runtime: Runtime, monk
     assert len(ask(runtime, -1).slate) == PAGE
 
 
+def test_a_filter_that_is_optional_fails_no_request_when_another_one_is_out_of_order(runtime: Runtime) -> None:
+    half = Half(runtime.release.pipelines["home"].filters["available"], narrows=True, keeps=False)
+    blind = Half(None, narrows=False, keeps=False)
+    broken = {"available": half, "nice": blind}
+    serve(
+        runtime,
+        lambda pipeline: replace(pipeline, filters={**pipeline.filters, **broken}, optional=("nice",)),
+    )
+    reply = ask(runtime, 4)  # somebody without a last good list
+    assert len(reply.slate) == PAGE
+    assert not {item for item in reply.slate.item.tolist() if item % 7 == 0}
+    serve(runtime, lambda pipeline: replace(pipeline, optional=()))
+    with pytest.raises(FilterFailed):
+        ask(runtime, 4)
+
+
 def test_a_source_that_was_too_slow_is_tried_beside_the_requests() -> None:
     now = [0.0]
     breaker = Breaker(0.5, clock=lambda: now[0])
