@@ -1,6 +1,4 @@
 // The Python side: checks shapes, sorts what must be sorted, splits rows among threads, picks the instruction set.
-#include <cfloat>
-
 #include "buffer.hpp"
 #include "idmap.hpp"
 #include "python.hpp"
@@ -71,7 +69,7 @@ nb::tuple top_of_matrix(const Matrix<float> &scores, int64_t k, const Array<int6
     if (found.k && rows) {
         const Lists exclude = listed(exclude_ptr, exclude_item, rows, "exclude");
         nb::gil_scoped_release release;
-        const MatrixJob job{scores.data(), width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), exclude, least, found.top()};
+        const MatrixJob job{scores.data(), width, allowed.data(), static_cast<int64_t>(allowed.shape(0)), exclude, found.top(), least};
         in_parallel(rows, QUERY_GRAIN, threads, [&](int64_t begin, int64_t end) { active->top_of_matrix(job, begin, end); });
     }
     return found.flat();

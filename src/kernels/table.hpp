@@ -1,6 +1,7 @@
 // What the instruction-set variants offer to module.cpp: plain structs in, plain functions on a range of rows.
 // A variant is compiled once per instruction set (isa.cpp); module.cpp owns threads, checks and Python.
 #pragma once
+#include <cfloat>
 #include <cstdint>
 
 struct Csr {  // row r holds index[ptr[r] .. ptr[r + 1]) and value[...]
@@ -31,8 +32,8 @@ struct MatrixJob {  // k best of each row of a dense matrix
     const bool *allowed;  // (allowed_size); columns beyond are allowed
     int64_t allowed_size;
     Lists exclude;
-    float least;  // scores below are never taken
     Top top;
+    float least = -FLT_MAX;  // scores below are never taken
 };
 
 struct RowsJob {  // sum over a query's rows r of weight * matrix[r], a dense matrix
