@@ -19,6 +19,7 @@ from shortlist.runtime import Runtime
 from shortlist.serve.intake import Intake
 from shortlist.serve.metrics import Metrics
 from shortlist.serve.wire import EventInput
+from tests.end_to_end.test_http import serving
 
 
 @dataclass(frozen=True)
@@ -273,6 +274,32 @@ def test_the_doctor_of_an_empty_folder_and_of_a_good_one(shop: Shop) -> None:
     assert all(each["remedy"] for each in checks.values() if each["level"] != "ok")
     told = shop.run("doctor").out
     assert "make one with: shortlist train --publish" in told
+
+
+def test_the_doctor_asks_a_server_that_wants_keys_how_it_is(shop: Shop) -> None:
+    loaded(shop)
+
+    def server() -> dict[str, Any]:
+        checks = shop.run("doctor", "--json").json["checks"]
+        found: dict[str, Any] = next(each for each in checks if each["check"] == "server")
+        return found
+
+    shop.write("shortlist.toml", "[serve]", 'keys = "required"')
+    with serving(load(shop.folder)) as served:
+        shop.write("shortlist.toml", "[serve]", f"port = {served.client.base_url.port}")
+        assert server() == {"check": "server", "level": "ok", "said": "serves no release", "remedy": "", "exit_code": 0}
+        current = load(shop.folder).releases_path / "CURRENT"
+        current.parent.mkdir(parents=True)
+        current.write_text("2026-01-01T000000-12345678\n")
+        told = server()
+        assert told["level"] == "warning"
+        assert "2026-01-01T000000-12345678 is published" in told["said"]
+        assert "models verify" in told["remedy"]
+    with open_configured(load(shop.folder)):
+        assert server()["level"] == "ok"  # a command that writes, and no server
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            shop.write("shortlist.toml", "[serve]", f"port = {silent.getsockname()[1]}")
+            assert server()["level"] == "warning"
 
 
 def test_the_doctor_finds_what_was_planted(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

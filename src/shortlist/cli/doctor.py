@@ -43,6 +43,7 @@ SCARCE = 100 << 20  # bytes below which nothing can be written reliably
 AN_EVENT = 150  # bytes of memory that training needs for one, without the models
 SLOW = timedelta(minutes=5)  # a clock may run behind by
 SOON = timedelta(days=7)
+PATIENCE = 2.0  # seconds that a server may take to say how it is
 
 
 def doctor(config: Config = HERE, json: Json = False, quiet: Quiet = False) -> None:
@@ -79,6 +80,8 @@ def _examined(settings: Settings) -> Iterator[Finding]:
     held, writer = _writer(store)
     yield writer
     yield _port(settings, held)
+    if held:
+        yield _server(settings)
     try:
         with open_configured(settings, read_only=True) as stores:
             size = sum(path.stat().st_size for path in _files(store))
@@ -234,6 +237,37 @@ def _port(settings: Settings, held: bool) -> Finding:
     if taken and held:
         return judged("port", f"{said}, and a server holds the store", False, "")
     return judged("port", said, taken, "another program listens there: choose another [serve] port")
+
+
+def _server(settings: Settings) -> Finding:
+    """What the server says of itself where nobody needs a key, against what is published."""
+    from http.client import HTTPConnection, HTTPException
+
+    import msgspec
+
+    from shortlist import release
+    from shortlist.batch.health import judged
+    from shortlist.serve.wire import Ready
+
+    asked = HTTPConnection(settings.serve.host, settings.serve.port, timeout=PATIENCE)
+    try:
+        asked.request("GET", "/readyz")
+        told = msgspec.json.decode(asked.getresponse().read(), type=Ready)
+    except (OSError, HTTPException, msgspec.MsgspecError) as error:
+        said = f"whoever holds the store does not answer at {settings.serve.host}:{settings.serve.port}: {error}"
+        return judged(
+            "server", said, not isinstance(error, ConnectionRefusedError), "look into its log, or start it again"
+        )
+    finally:
+        asked.close()
+    published = release.current(settings.releases_path)
+    said = f"serves {told.release or 'no release'}" + "".join(f"; {each}" for each in told.reasons)
+    if told.release != published:
+        remedy = "its log says why it was not taken up; see: shortlist models verify"
+        return judged("server", f"{said}; {published or 'none'} is published", True, remedy)
+    return judged(
+        "server", said, not told.ready or bool(told.reasons), "see /statusz, or train again: shortlist train --publish"
+    )
 
 
 def _access(settings: Settings) -> Finding:
