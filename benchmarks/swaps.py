@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -258,7 +259,10 @@ def measure_rollback(times: int) -> list[Row]:
                 taken = [back(url, way, releases[(turn + 1) % 2]) for turn in range(times)]
                 if times % 2:
                     releases.reverse()
-                note = f"slowest of {times}, median {np.median(taken):.2f}; release of {size:.0f} MB; goal {ROLLBACK:g}"
+                note = (
+                    f"slowest of {times}, median {np.median(taken):.2f}; release of {size:.0f} MB; "
+                    f"load average of the machine {os.getloadavg()[0]:.1f}; goal {ROLLBACK:g}"
+                )
                 rows.append(Row(name, "shortlist", "movielens-1m", "", "rollback_seconds", max(taken), note=note))
     return rows
 

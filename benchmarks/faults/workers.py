@@ -95,6 +95,7 @@ def killed(nursery: Nursery, start: Path, folder: Path, rounds: int, say: Callab
         "slowest_s": max(every),
         "slowest_of_writer_s": max(taken[0]),
         "failed_in_flight": client.failed,
+        "load_average": round(os.getloadavg()[0], 1),
         "wrong": client.wrong + late,
     }
 
