@@ -62,6 +62,8 @@ def test_a_row_that_failed_or_was_not_measured_is_red() -> None:
     assert "| M12 | **red** |" in fault_table.page(ran, figures)
     figures["loop"]["wrong"] = []
     assert "| M12 | green |" in fault_table.page(ran, figures)
+    ran["P9"] = {"passed": 1, "failed": 0, **about}
+    assert "| P9 | **red** |" in fault_table.page(ran, {})
     kills = {"acknowledged": {"events": 3}, "kills": 1, "lost": 1, "twice": 0, "wrong": ["lost"], "slowest_start_s": 1}
     figures = {"kills": {**kills, **STAMP}}
     assert "| P1 | **red** |" in fault_table.page(ran, figures)
