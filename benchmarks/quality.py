@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.process import Answered, PeerFailed, Worker, write_job
+from benchmarks.item2vec import write_walks
+from benchmarks.peers.process import LEARNED, Answered, PeerFailed, Worker, write_job
 from benchmarks.rows import ROOT, Row, write
 from benchmarks.spaces import SPACES, Params, search
 from benchmarks.splits import SPLITS, TIMED
@@ -39,9 +40,15 @@ TRIALS = 12
 SECONDS = 600.0  # after which a search begins no other trial, whosever it is
 TUNED_ON = 3000  # validation questions at most: LensKit answers one at a time
 QUICK = 500  # questions, with --quick
-ORDERED = ("slist", "transitions", *(name for name in SPACES if name.endswith("-recent")))  # what came first matters
+ORDERED = (
+    "sasrec",
+    "slist",
+    "transitions",
+    *(name for name in SPACES if name.endswith("-recent")),
+)  # what came first matters
 LARGE = 20_000  # items beyond which those who need their square are not run
 DENSE = ("ease", "edlae", "dan", "slim", "slist")
+USUAL = tuple(name for name in SPACES if name not in LEARNED)  # the others take an hour and more: name them
 FUSED = ("transitions", "ease-recent", "ease", "als", "itemknn-recent")
 FUSED_UNORDERED = ("ease", "als", "itemknn", "userknn")
 
@@ -120,6 +127,9 @@ class Settings:
         return f"best of {self.known[ground.split.name][model][side]['trials']} settings on validation"
 
     def _search(self, ground: Ground, model: str, side: str) -> dict[str, Any]:
+        space = SPACES[model][side]
+        if all(len(values) == 1 for values in space.values()):
+            return {"params": {name: values[0] for name, values in space.items()}, "trials": 1}
         start = perf_counter()
         with Worker(side, model, ground.folder / "valid", ground.environments) as worker:
 
@@ -133,7 +143,7 @@ class Settings:
                     return float("-inf")
                 return float(np.mean(offline.measure(shown, ground.valid, KS[:1])[0][MAIN]))
 
-            trials = search(SPACES[model][side], self.trials, value, seconds=self.seconds)
+            trials = search(space, self.trials, value, seconds=self.seconds)
         best = trials[0]
         if best.value == float("-inf"):
             raise PeerFailed(f"{side} {model}: none of {len(trials)} settings could be fitted")
@@ -146,6 +156,11 @@ def run(ground: Ground, settings: Settings, models: Sequence[str]) -> list[Row]:
     split, test = ground.split, ground.split.test
     possible = [name for name in SPACES if ground.set in TIMED or name not in ORDERED]
     possible = [name for name in possible if len(test.known) <= LARGE or name.removesuffix("-recent") not in DENSE]
+    if not split.final.items:
+        possible.remove("content")
+    if "item2vec" in models:
+        write_walks(ground.folder / "valid", split.train)
+        write_walks(ground.folder / "test", split.final)
     sources = [name for name in (FUSED if ground.set in TIMED else FUSED_UNORDERED) if name in possible]
     beside = {
         "random": baselines.random(len(test.known)),
@@ -207,14 +222,16 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("set", choices=sorted(SPLITS))
     parser.add_argument("--json", type=Path, metavar="OUT", help="file for the rows")
     parser.add_argument("--split", action="append", help="leave-last, global or published; default: the set's first")
-    parser.add_argument("--only", default="", help="models, comma between them; default: all and fused")
+    parser.add_argument(
+        "--only", default="", help=f"models, comma between them; default: fused and all but {', '.join(LEARNED)}"
+    )
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} questions, two trials, nothing kept")
     parser.add_argument("--tune", action="store_true", help="search for settings again")
     parser.add_argument("--trials", type=int, default=TRIALS, help="settings tried of each (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of one search (default %(default)s)")
     parser.add_argument("--peers", type=Path, default=ROOT / ".benchmarks" / "peers", help="folder of environments")
     given = parser.parse_args(words)
-    models = given.only.split(",") if given.only else [*SPACES, "fused"]
+    models = given.only.split(",") if given.only else [*USUAL, "fused"]
     unknown = set(models) - {*SPACES, "fused"}
     if unknown:
         parser.error(f"unknown models {', '.join(sorted(unknown))}; there are: {', '.join([*SPACES, 'fused'])}")

@@ -40,6 +40,7 @@ _ALS = _own("models.als:Als", iterations=16)  # as many as the peers make
 _BPR = _own("models.bpr:Bpr", threads=0)  # as the peer
 _WARP = _own("models.warp:Warp", threads=0)
 _EASE = _own("models.ease:Ease")
+_ITEM2VEC = _own("models.item2vec:Item2Vec", pairs="sampled", length=10, threads=2)  # walks as those of the peer
 _KNN = _own("models.itemknn:ItemKnn")
 _EDLAE = _own("models.edlae:Edlae")
 _DAN = _own("models.dan:Dan")
@@ -103,6 +104,21 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
         },
     },
     "warp": {"shortlist": _WARP},
+    "item2vec": {
+        "shortlist": _ITEM2VEC,
+        "peer:gensim": {  # on the same walks
+            "vector_size": _ITEM2VEC["factors"],
+            "window": _ITEM2VEC["window"],
+            "negative": _ITEM2VEC["negatives"],
+            "ns_exponent": _ITEM2VEC["exponent"],
+            "epochs": _ITEM2VEC["epochs"],
+            "alpha": _ITEM2VEC["rate"],
+            "workers": (2,),
+        },
+    },
+    "content": {"shortlist": _own("models.content:Content")},
+    "sasrec": {"shortlist": {"length": (200,)}},  # one setting each: hours of fitting are not spent twelve times
+    "twotower": {"shortlist": {"width": (64,)}},
     "edlae": {"shortlist": _EDLAE},
     "dan": {"shortlist": _DAN},
     "slim": {"shortlist": _SLIM},
@@ -118,6 +134,7 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
     "bpr-recent": {"shortlist": {**_BPR, "half_life": HALF_LIFE}},
     "warp-recent": {"shortlist": {**_WARP, "half_life": HALF_LIFE}},
     "als-recent": {"shortlist": {**_ALS, "half_life": HALF_LIFE}},
+    "item2vec-recent": {"shortlist": {**_ITEM2VEC, "half_life": HALF_LIFE}},
     "itemknn-recent": {"shortlist": {**_KNN, "half_life": HALF_LIFE}},
     "slist": {"shortlist": _own("models.slist:Slist")},
     "transitions": {"shortlist": _own("models.transitions:Transitions")},

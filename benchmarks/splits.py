@@ -70,4 +70,5 @@ def _supported(data: Dataset) -> Dataset:
     row = np.cumsum(enough, dtype=np.int32) - 1
     kept = data.events.take(enough[data.events.item])
     items = {name: column[enough] for name, column in data.items.items()}
-    return Dataset.of(replace(kept, item=row[kept.item]), data.n_users, int(enough.sum()), items=items)
+    events = replace(kept, item=row[kept.item])
+    return Dataset.of(events, data.n_users, int(enough.sum()), users=data.users, items=items)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import venv
 from collections.abc import Mapping
@@ -19,7 +21,7 @@ from scipy.sparse import csr_array
 from benchmarks.rows import ROOT
 from shortlist.dataset import Dataset
 from shortlist.eval.protocol import Part
-from shortlist.types import Ragged, Rows
+from shortlist.types import Columns, Ragged, Rows
 
 HERE = Path(__file__).parent
 SCRIPTS = {
@@ -28,13 +30,19 @@ SCRIPTS = {
     "peer:irspack": "with_irspack.py",
     "peer:rectools": "with_rectools.py",
     "peer:lenskit": "with_lenskit.py",
+    "peer:gensim": "with_gensim.py",
+    "peer:spark": "with_spark.py",
 }
 OWN = {  # libraries whose pins do not go with ours: what is installed, in this order
     "peer:rectools": ("rectools==0.19.0",),
     "peer:lenskit": ("torch==2.13.0", "lenskit==2025.8.1"),  # torch first, or a build for graphics cards comes along
     "peer:usearch": ("usearch==2.26.6",),
     "peer:hnswlib": ("hnswlib==0.8.0",),
+    "peer:gensim": ("gensim==4.4.0",),
+    "peer:spark": ("pyspark==4.3.0", "pandas<3", "scipy"),  # and Java 17
+    "shortlist-torch": ("torch==2.13.0",),  # with our own environment beside it
 }
+LEARNED = ("sasrec", "twotower")  # ours that are fitted with PyTorch
 
 
 class Answered(NamedTuple):
@@ -49,8 +57,13 @@ class PeerFailed(Exception):
     """A library could not fit or answer with these settings."""
 
 
-def environment(side: str, folder: Path) -> Path:
-    """The Python that runs a library: ours, or one made under `folder` when its pins conflict with ours."""
+def environment(side: str, folder: Path, model: str = "") -> Path:
+    """The Python that runs a library: ours, or one made under `folder` when its pins conflict with ours.
+
+    Our own models that are fitted with PyTorch get an environment with it, when ours has none.
+    """
+    if side == "shortlist" and model in LEARNED and importlib.util.find_spec("torch") is None:
+        side = "shortlist-torch"
     if side not in OWN:
         return Path(sys.executable)
     home = folder / side.removeprefix("peer:")
@@ -60,6 +73,11 @@ def environment(side: str, folder: Path) -> Path:
         venv.create(home, with_pip=True)
         for package in OWN[side]:
             subprocess.run([python, "-m", "pip", "install", "--quiet", package], check=True)
+        if side == "shortlist-torch":
+            beside = sysconfig.get_path("purelib")
+            (next((home / "lib").glob("python*/site-packages")) / "ours.pth").write_text(
+                f"import site; site.addsitedir({beside!r})\n"
+            )
         ready.touch()
     return python
 
@@ -78,7 +96,13 @@ def write_job(folder: Path, train: Dataset, part: Part, k: int) -> Path:
     np.savez(folder / "events.npz", **{name: getattr(events, name) for name in columns})
     np.savez(folder / "history_lists.npz", ptr=part.history.ptr, **part.history.columns)
     np.savez(folder / "relevant_lists.npz", ptr=part.relevant.ptr, **part.relevant.columns)
+    facts = {entity: _facts(getattr(train, entity)) for entity in ("users", "items")}
+    (folder / "facts.json").write_text(json.dumps(facts))
     return folder
+
+
+def _facts(columns: Columns) -> dict[str, Any]:
+    return {name: {"dtype": column.dtype.str, "value": column.tolist()} for name, column in columns.items()}
 
 
 def _matrix(lists: Ragged, shape: tuple[int, int]) -> csr_array:
@@ -106,7 +130,7 @@ class Worker:
     def __init__(
         self, side: str, model: str, folder: Path, environments: Path, *, script: str = "", threads: int = 0
     ) -> None:
-        python = environment(side, environments)
+        python = environment(side, environments, model.removesuffix("-recent"))
         cores = str(threads or len(os.sched_getaffinity(0)))
         blas = cores if model.startswith("ease") else "1"  # implicit and irspack run their own threads
         own = {"OMP_NUM_THREADS": cores, "OPENBLAS_NUM_THREADS": blas, "MKL_NUM_THREADS": blas}

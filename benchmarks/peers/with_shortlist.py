@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +21,47 @@ from shortlist.features.scores import ModelScores
 from shortlist.models.als import Als
 from shortlist.models.bpr import Bpr
 from shortlist.models.bspm import Bspm
+from shortlist.models.content import Content
 from shortlist.models.dan import Dan
 from shortlist.models.ease import Ease
 from shortlist.models.edlae import Edlae
 from shortlist.models.gfcf import GfCf
+from shortlist.models.item2vec import Item2Vec
 from shortlist.models.itemknn import ItemKnn
 from shortlist.models.rp3beta import Rp3Beta
+from shortlist.models.sasrec import Sasrec
 from shortlist.models.slim import Slim
 from shortlist.models.slist import Slist
 from shortlist.models.transitions import Transitions
 from shortlist.models.turbocf import TurboCf
+from shortlist.models.twotower import TwoTower
 from shortlist.models.userknn import UserKnn
 from shortlist.models.warp import Warp
 from shortlist.pipeline import Pipeline, Recall
-from shortlist.protocols import Recipe, Scorer, Source
+from shortlist.protocols import Catalog, Recipe, Scorer, Source
 from shortlist.rank.weighted import ZBlend
-from shortlist.types import Events, Ragged
+from shortlist.stores import open_store
+from shortlist.stores.arrays import objects
+from shortlist.types import Column, Columns, Events, Ragged
 
 RECIPES: Mapping[str, Callable[..., Recipe[Source]]] = {
     "als": Als,
     "bpr": Bpr,
     "bspm": Bspm,
+    "content": Content,
     "dan": Dan,
     "ease": Ease,
     "edlae": Edlae,
     "gfcf": GfCf,
+    "item2vec": Item2Vec,
     "itemknn": ItemKnn,
     "rp3beta": Rp3Beta,
+    "sasrec": Sasrec,
     "slim": Slim,
     "slist": Slist,
     "transitions": Transitions,
     "turbocf": TurboCf,
+    "twotower": TwoTower,
     "userknn": UserKnn,
     "warp": Warp,
 }
@@ -70,7 +81,11 @@ class Asked:
         asked, events = arrays(folder / "asked.npz"), arrays(folder / "events.npz")
         users, items = (int(size) for size in asked["size"])
         columns = [events[name] for name in ("user", "item", "kind", "value", "time", "request", "id")]
-        train = Dataset.of(Events(*columns), users, items, now=int(asked["now"]))
+        facts = {
+            entity: {name: _column(**each) for name, each in told.items()}
+            for entity, told in json.loads((folder / "facts.json").read_text()).items()
+        }
+        train = Dataset.of(Events(*columns), users, items, now=int(asked["now"]), **facts)
         history, relevant = (_lists(folder / f"{name}_lists.npz") for name in ("history", "relevant"))
         return Asked(train, Part(asked["user"], asked["time"], history, relevant, asked["known"]), int(asked["k"]))
 
@@ -80,9 +95,36 @@ def _lists(path: Path) -> Ragged:
     return Ragged(columns.pop("ptr"), columns)
 
 
+def _column(dtype: str, value: list[Any]) -> Column:
+    if dtype != "|O":
+        return np.array(value, dtype)
+    return objects([tuple(each) if isinstance(each, list) else each for each in value])
+
+
 def source(name: str, params: Mapping[str, Any], train: Dataset) -> Source:
-    """`ease-recent` is `ease` whose params have a half-life."""
-    return RECIPES[name.removesuffix("-recent")](**params).fit(train, seed=SEED)
+    """`ease-recent` is `ease` whose params have a half-life; `descent.rate` is the rate of the recipe's descent."""
+    recipe: Any = RECIPES[name.removesuffix("-recent")]
+    given = {each: value for each, value in params.items() if "." not in each}
+    if any(each.name == "catalog" for each in fields(recipe)):
+        given["catalog"] = catalogue(train)
+    made = recipe(**given)
+    descent = {each.partition(".")[2]: value for each, value in params.items() if "." in each}
+    if descent:
+        made = replace(made, descent=replace(made.descent, **descent))
+    model: Source = made.fit(train, seed=SEED)
+    return model
+
+
+def catalogue(train: Dataset) -> Catalog:
+    """In memory, everybody and everything with their facts, under their row numbers."""
+    catalog: Catalog = open_store("catalog", "memory:")
+    entities: tuple[tuple[str, int, Columns], ...] = (
+        ("user", train.n_users, train.users),
+        ("item", train.n_items, train.items),
+    )
+    for entity, size, facts in entities:
+        catalog.put(entity, catalog.rows(entity, [str(row) for row in range(size)], create=True), facts)
+    return catalog
 
 
 def single(name: str) -> Callable[[Asked, Mapping[str, Any]], Answer]:

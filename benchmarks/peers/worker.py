@@ -33,6 +33,7 @@ class Job:
     seen: csr_matrix  # (B, I) never to be shown to them
     known: np.ndarray  # (I,) true = may be shown
     k: int
+    folder: Path
 
     @staticmethod
     def read(folder: Path) -> "Job":
@@ -41,7 +42,8 @@ class Job:
             return csr_matrix((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"]))
 
         asked = arrays(folder / "asked.npz")
-        return Job(matrix("train"), asked["user"], matrix("history"), matrix("seen"), asked["known"], int(asked["k"]))
+        matrices = (matrix("train"), asked["user"], matrix("history"), matrix("seen"))
+        return Job(*matrices, asked["known"], int(asked["k"]), folder)
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Positions of the questions, in blocks."""
@@ -80,6 +82,21 @@ def vectors(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Vectors of the people who ask (B, D) and of all items (I, D); read once: later requests time no reading."""
     parts = arrays(Path(path))
     return parts["user"], parts["item"]
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows (R, D) of length 1; zeros stay zeros."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def mean_of_liked(job: Job, item: np.ndarray) -> np.ndarray:
+    """The lists of all by the cosine of each item with the mean of what a person likes; `item` (I, D) of length 1."""
+    said = item.any(axis=1)
+
+    def score(block: np.ndarray) -> np.ndarray:
+        return np.where(said, unit(job.history[block] @ item) @ item.T, np.nan)
+
+    return job.best(score)
 
 
 Answer = Callable[[], np.ndarray]
