@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.faults.loop import COVERAGE, GINI
 
-WIDTH, HEIGHT, LEFT, TOP, PLOT, TALL, GAP = 860, 330, 50, 50, 250, 220, 190
+WIDTH, HEIGHT, LEFT, TOP, PLOT, TALL, GAP = 920, 330, 50, 50, 250, 220, 190
 STYLE = """
 svg { --text: #1b1f24; --soft: #59636e; --on: #0072b2; --off: #c44e00; font: 13px system-ui, sans-serif }
 @media (prefers-color-scheme: dark) { svg { --text: #e6edf3; --soft: #9da7b3; --on: #56b4e9; --off: #e69f00 } }
@@ -64,7 +64,8 @@ def _plot(left: int, title: str, on: Sequence[float], off: Sequence[float], limi
         f'<line x1="{left}" x2="{right}" y1="{y(0)}" y2="{y(0)}"/>'
         f'<line x1="{left}" x2="{left}" y1="{y(1)}" y2="{y(0)}"/>'
         f'<line class="limit" x1="{left}" x2="{right}" y1="{y(limit)}" y2="{y(limit)}"/>'
-        f'<text class="soft" x="{left + 4}" y="{y(limit) - 4}">limit {limit:.2f}</text>'
+        f'<text class="soft" x="{right}" y="{y(limit) + (15 if limit < on[-1] else -5)}" text-anchor="end">'
+        f"limit {limit:.2f}</text>"
         f"{line('on', on)}{line('off', off)}{names}"
         f'<text class="soft" x="{left}" y="{y(0) + 18}">round 1</text>'
         f'<text class="soft" x="{right}" y="{y(0) + 18}" text-anchor="end">{len(on)}</text>'
