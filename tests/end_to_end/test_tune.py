@@ -23,7 +23,7 @@ ABSURD = '[train.models.ease]\nreg = 100000.0\n\n[shortlist]\nsize = "small"\n'
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an absurd configuration and a store of invented events."""
     folder = tmp_path_factory.mktemp("shop")
-    frames = generate(now=1_700_000_000_000_000, users=250, items=200, events=12_000).frames
+    frames = generate(now=1_700_000_000_000_000, users=320, items=200, events=15_000).frames
     events = frames.events.select("user", "item", "kind", "value", pl.col("time") // 1_000_000)
     events.rename({"user": "user_id", "item": "item_id", "time": "timestamp"}).write_csv(folder / "events.csv")
     for words in (("init", folder / "events.csv", "--out", folder / "shortlist.toml"), ("ingest", "--config", folder)):
@@ -81,7 +81,8 @@ def test_it_goes_on_where_it_ended(run: Run) -> None:
     assert code == 0
     assert "2 settings known already" in err
     assert "3/4 half_life" in err
-    assert "1/4 half_life" not in err
+    assert "4/4 half_life" in err
+    assert "1/4" not in err
     again = answer(run, *words, "--trials", "4")["searches"][0]["tried"]
     assert len(again) == 4
     assert again[:2] == first
@@ -102,6 +103,16 @@ def test_without_names_it_is_about_every_model_in_use_and_time_bounds_all(run: R
     found = answer(run, "--minutes", "0.0001")["searches"]
     assert [each["name"] for each in found] == [f"train.models.{name}" for name in ("als", "ease", "knn", "next")]
     assert all(len(each["tried"]) == 1 and each["ended"] == "time was up" for each in found)
+
+
+def test_stopped_by_hand_it_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shortlist.models.ease.Ease.fit", interrupted)
+    code, out, err = run("ease", "--search", "reg=7")
+    assert (code, out) == (130, "")
+    assert "what was tried is kept, the same command goes on" in err
 
 
 def test_a_pipeline(run: Run) -> None:

@@ -37,7 +37,7 @@ Climb: TypeAlias = Callable[[Params], Iterator[tuple[int, Values]]]
 
 STEPS = (1, 3, 9)  # parts of the resource at each rung, of nine
 ASKED = 5000  # validation questions at most
-FEWEST = 50  # questions of the first rung at least; with fewer a rung is left out
+FEWEST = 100  # questions of the first rung at least; with fewer a rung is left out
 TURNS = ("iterations", "epochs", "descent.epochs")
 """What of a recipe is raised from rung to rung; one that has none is fitted once, and more people are asked."""
 

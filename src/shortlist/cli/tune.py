@@ -66,6 +66,7 @@ def tune(
     from shortlist.batch.tune import tune as searched
     from shortlist.cli.failures import Usage
     from shortlist.config import load
+    from shortlist.errors import NotFound
     from shortlist.eval.search_report import html
 
     begin = monotonic()
@@ -77,6 +78,8 @@ def tune(
     settings = load(config)
     used = models_named(list(settings.pipelines.values()))
     names = list(dict.fromkeys(models or [each for each in settings.train.models if each in used]))
+    if not (names or pipeline):
+        raise NotFound("no pipeline uses a model of [train.models]", where="shortlist tune", hint="--pipeline NAME")
     if search and not pipeline and len(names) != 1:
         raise Usage(
             "--search is about one model or pipeline", where="--search", hint="shortlist tune MODEL --search ..."
@@ -93,23 +96,27 @@ def tune(
             f"validation part of {ground.split}: n = {len(ground.asked):,}, learned from {len(ground.train):,} events"
         )
         found: list[Searched] = []
-        for place, (target, grid) in enumerate(zip(targets, grids, strict=True)):
-            left = begin + minutes * 60 - monotonic() if minutes else float("inf")
-            teller = _Teller(screen, target.where, trials)
-            found.append(
-                searched(
-                    target,
-                    ground,
-                    grid,
-                    path=settings.searches_path,
-                    seed=settings.train.seed,
-                    trials=trials,
-                    stop=monotonic() + left / (len(targets) - place),
-                    fresh=not resume,
-                    begun=teller.begun,
-                    told=teller.told,
+        try:
+            for place, (target, grid) in enumerate(zip(targets, grids, strict=True)):
+                left = begin + minutes * 60 - monotonic() if minutes else float("inf")
+                teller = _Teller(screen, target.where, trials)
+                found.append(
+                    searched(
+                        target,
+                        ground,
+                        grid,
+                        path=settings.searches_path,
+                        seed=settings.train.seed,
+                        trials=trials,
+                        stop=monotonic() + left / (len(targets) - place),
+                        fresh=not resume,
+                        begun=teller.begun,
+                        told=teller.told,
+                    )
                 )
-            )
+        except KeyboardInterrupt:
+            screen.say("stopped; what was tried is kept, the same command goes on")
+            raise
     for each in found:
         _show(screen, each)
     result = {"searches": [each.as_json() for each in found], "kept": str(settings.searches_path)}
@@ -123,28 +130,31 @@ def tune(
 
 
 class _Teller:
-    """A line for each setting as it is done, with the best so far."""
+    """A line for each setting as it is done: how it differs from what is configured, and whether it is the best."""
 
     def __init__(self, screen: Screen, name: str, trials: int) -> None:
-        self._screen, self._name, self._trials, self._best = screen, name, trials, float("-inf")
+        self._screen, self._name, self._trials = screen, name, trials
+        self._known: list[Tried] = []
 
     def begun(self, known: "Sequence[Tried]") -> None:
-        self._best = max((each.value for each in known if each.state == "whole"), default=self._best)
+        self._known = list(known)
         self._screen.say(f"{self._name}: {f'{len(known)} settings known already' if known else 'a new search'}")
 
     def told(self, tried: "Tried") -> None:
         from shortlist.eval.result import number
         from shortlist.eval.search import shown
 
-        if tried.state == "whole":
-            self._best = max(self._best, tried.value)
+        self._known.append(tried)
+        best = max((each for each in self._known if each.state == "whole"), key=lambda each: each.value)
         outcome = {
-            "whole": number(tried.value) + (" best" if tried.value == self._best else ""),
-            "early": f"{number(tried.value)} given up at {tried.share:.0%}",
+            "whole": number(tried.value) + (", the best" if tried is best else ""),
+            "early": f"{number(tried.value)}, given up at {tried.share:.0%}",
             "failed": f"failed: {tried.note}",
         }[tried.state]
-        setting = ", ".join(f"{name} {shown(value)}" for name, value in tried.params.items())
-        self._screen.step(f"{tried.number + 1}/{self._trials} {setting}: {outcome}", tried.seconds)
+        before = self._known[0].params
+        changed = [f"{name} {shown(value)}" for name, value in tried.params.items() if value != before[name]]
+        place = f"{len(self._known)}/{self._trials}"
+        self._screen.step(f"{place} {', '.join(changed) or 'as configured'}: {outcome}", tried.seconds)
 
 
 def _show(screen: Screen, found: "Searched") -> None:

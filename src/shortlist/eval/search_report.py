@@ -20,8 +20,8 @@ def html(searches: Sequence[Searched], title: str = "Search for parameters") -> 
 
 def _part(search: Searched) -> str:
     about = (
-        f"{search.caveat()} Settings that fall behind at one and three ninths of the {search.resource} are given up "
-        f"early (successive halving). Ended: {search.ended}."
+        f"{search.caveat()} What fell behind on a part of the {search.resource} was given up early (successive "
+        f"halving). Ended: {search.ended}."
     )
     paste = f"<pre>{escape(search.toml)}</pre>" if search.toml else "<p>Nothing to change.</p>"
     return (

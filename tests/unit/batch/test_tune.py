@@ -171,7 +171,7 @@ def test_one_search_at_a_time_and_only_in_a_file_that_is_one(tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return synthetic(users=300, items=90, events=6000)
+    return synthetic(users=330, items=90, events=6600)
 
 
 @pytest.fixture(scope="module")
@@ -239,11 +239,11 @@ def test_nothing_is_pasted_when_nothing_is_better(settings: Settings, world: Wor
 
 def test_what_iterates_gets_more_iterations_and_what_does_not_more_people(world: World, tmp_path: Path) -> None:
     settings = parse({"train": {"models": {"als": {"factors": 8, "iterations": 9}, "ease": {}}}})
-    ground = replace(ground_of(settings, world), asked=ground_of(settings, world).asked.take(np.arange(180)))
+    ground = replace(ground_of(settings, world), asked=ground_of(settings, world).asked.take(np.arange(300)))
     als, ease = (OfModel(settings, stores(world), name) for name in ("als", "ease"))
     assert (als.resource, ease.resource) == ("iterations", "people")
-    assert [(step, len(each)) for step, each in als.on(ground)({})] == [(1, 180), (3, 180), (9, 180)]
-    assert [(step, len(each)) for step, each in ease.on(ground)({})] == [(3, 60), (9, 180)]  # 20 people say little
+    assert [(step, len(each)) for step, each in als.on(ground)({})] == [(1, 300), (3, 300), (9, 300)]
+    assert [(step, len(each)) for step, each in ease.on(ground)({})] == [(3, 100), (9, 300)]  # 33 people say little
     fitted = [
         float(
             np.mean(ground.values(resolve("models.als:Als")(factors=8, iterations=n).fit(ground.train, seed=0).recall))
