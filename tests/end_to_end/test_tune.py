@@ -106,7 +106,7 @@ def test_without_names_it_is_about_every_model_in_use_and_time_bounds_all(run: R
 
 
 def test_stopped_by_hand_it_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: Any) -> None:
+    def interrupted(*_: Any, seed: int) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("shortlist.models.ease.Ease.fit", interrupted)
