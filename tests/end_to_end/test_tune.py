@@ -110,7 +110,7 @@ def test_stopped_by_hand_it_says_how_to_go_on(run: Run, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr("shortlist.models.ease.Ease.fit", interrupted)
-    code, out, err = run("ease", "--search", "reg=7")
+    code, out, err = run("ease", "--search", "half_life", "--fresh")
     assert (code, out) == (130, "")
     assert "what was tried is kept, the same command goes on" in err
 
