@@ -13,6 +13,7 @@ from shortlist.testing.contracts import RecipeContract, ScorerContract, SourceCo
 from shortlist.testing.world import World, stores
 from shortlist.types import Rows
 
+pytestmark = pytest.mark.torch
 LEARNS = find_spec("torch") is not None
 learning = pytest.mark.skipif(not LEARNS, reason="PyTorch is not installed: pip install 'shortlist[torch]'")
 DESCENT = Descent(epochs=2 if LEARNS else 0, batch=32, threads=1)

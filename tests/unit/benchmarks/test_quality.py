@@ -1,14 +1,16 @@
 """The benchmark's own parts: an even-handed search, jobs that workers read back, rows that JSON can say."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from benchmarks import rows, spaces
+from benchmarks import cold, item2vec, rows, spaces
 from benchmarks.peers import process, with_shortlist, worker
 from shortlist.eval import protocol
+from shortlist.models.item2vec import Item2Vec
 from shortlist.testing.world import synthetic
 
 SPACE = {"a": (0, 1, 2, 3, 4, 5), "b": (0, 1, 2, 3, 4, 5), "c": ("x", "y")}
@@ -62,11 +64,61 @@ def test_a_job_is_read_back_as_it_was_written(tmp_path, split):
         assert set(theirs.history[q].indices) == set(mine["item"][mine["weight"] > 0])
 
 
-def test_a_worker_shows_the_best_of_what_is_left():
+def test_facts_are_read_back_as_they_were(tmp_path, split):
+    texts = np.array(["", "a b"], object)
+    lists = np.fromiter([("x",), ("x", "y")], object, 2)
+    items = {"number": np.array([1.5, np.nan]), "time": np.array([3, -1]), "text": texts, "list": lists}
+    train = replace(split.final, items=items)
+    told = with_shortlist.Asked.read(process.write_job(tmp_path, train, split.test, 3)).train.items
+    assert list(told) == list(items)
+    for name, column in items.items():
+        assert told[name].dtype == column.dtype
+        np.testing.assert_array_equal(told[name], column)
+    assert isinstance(told["list"][0], tuple)
+
+
+def test_params_with_a_dot_are_for_the_descent(split):
+    model = with_shortlist.source("sasrec", {"width": 8, "heads": 2, "descent.epochs": 0}, split.final)
+    assert model.item.shape == (split.final.n_items, 8)
+    assert with_shortlist.source("twotower", {"width": 4, "descent.epochs": 0}, split.final).item.id.shape[1] == 4
+
+
+def test_walks_are_lines_of_items_that_were_liked(tmp_path, split):
+    recipe = Item2Vec(walks=2, length=5)
+    item2vec.write_walks(tmp_path, split.final, recipe)
+    lines = [[int(word) for word in line.split()] for line in (tmp_path / "walks.txt").read_text().splitlines()]
+    liked = np.unique(split.final.events.item[split.final.weight > 0])
+    assert {len(line) for line in lines} == {5}
+    assert len(lines) >= len(liked)
+    assert np.isin(np.concatenate(lines), liked).all()
+
+
+@pytest.mark.parametrize("make", [cold.new_users, cold.new_items])
+def test_who_or_what_is_new_is_in_nobodys_training(make):
+    data = synthetic().data
+    trial = make(data)
+    part, train = trial.part, trial.train
+    assert len(part)
+    if trial.name == "new-users":
+        assert not np.isin(train.events.user, part.user).any()
+        assert not len(part.history["item"])
+        assert np.isin(part.relevant["item"], train.events.item).all()
+    else:
+        assert not part.known[train.events.item].any()
+        assert part.known[part.relevant["item"]].all()
+        assert (part.history.length > 0).all()
+    assert (part.relevant.length > 0).all()
+    liked = set(
+        zip(data.events.user[data.weight > 0].tolist(), data.events.item[data.weight > 0].tolist(), strict=True)
+    )
+    assert set(zip(part.user[part.relevant.owner].tolist(), part.relevant["item"].tolist(), strict=True)) <= liked
+
+
+def test_a_worker_shows_the_best_of_what_is_left(tmp_path):
     nothing = csr_matrix((2, 5), dtype=np.float32)
     seen = csr_matrix(np.array([[1, 0, 0, 0, 0], [0, 1, 1, 1, 0]], np.float32))
     known = np.array([True, True, True, True, False])
-    job = worker.Job(nothing, np.arange(2), nothing, seen, known, 3)
+    job = worker.Job(nothing, np.arange(2), nothing, seen, known, 3, tmp_path)
     score = np.array([[9, 1, 2, 2, 9], [0, 5, 5, 5, 9]])
     assert job.best(lambda block: score[block]).tolist() == [[2, 3, 1], [0, -1, -1]]
 

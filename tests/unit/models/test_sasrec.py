@@ -19,6 +19,7 @@ from shortlist.models.sasrec import Sasrec, SasrecModel
 from shortlist.testing.world import START, synthetic
 from shortlist.types import HISTORY, Events, Queries, Ragged
 
+pytestmark = pytest.mark.torch
 ONE = Descent(epochs=40, patience=40, batch=10, rate=0.01, threads=1, held=0)
 SMALL = Sasrec(width=16, length=12, dropout=0.0, descent=ONE)
 

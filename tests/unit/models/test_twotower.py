@@ -19,6 +19,7 @@ from shortlist.stores import open_store
 from shortlist.testing.world import START
 from shortlist.types import Column, Events, Queries, Ragged, empty_history
 
+pytestmark = pytest.mark.torch
 USERS, ITEMS = 40, 30
 DESCENT = Descent(epochs=30, patience=30, batch=64, rate=0.01, threads=1, held=0)
 
