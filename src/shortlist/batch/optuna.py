@@ -24,6 +24,7 @@ import optuna
 from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from shortlist.batch.targets import STEPS, Climb
 from shortlist.errors import ShortlistError, StoreError, StoreLocked
 from shortlist.eval.metrics import Values
 from shortlist.eval.search import Tried
@@ -35,10 +36,7 @@ except ImportError:  # Windows
 
 Grid: TypeAlias = Mapping[str, Sequence[Any]]
 Point: TypeAlias = dict[str, int]  # a setting as places in the grid
-Climb: TypeAlias = Callable[[dict[str, Any]], Iterator[tuple[int, Values]]]
-"""A setting's value per question at each rung, the cheapest first: (parts of TOP that it got, (B,) values)."""
 
-TOP = 9  # parts that the whole resource has
 REDUCTION = 3  # of those who reach a rung, one in so many goes on
 REDRAWN = 20  # times a setting that was tried already is drawn again before any other is taken
 FEWEST = 4  # settings that say what mattered
@@ -102,7 +100,7 @@ class Study:
         try:
             for step, values in climb(self._params(trial.params)):
                 trial.report(float(np.mean(values)), step)
-                if step == TOP:
+                if step == STEPS[-1]:
                     break
                 if not first and trial.should_prune():
                     state = TrialState.PRUNED
@@ -125,7 +123,7 @@ class Study:
     def _next(self) -> tuple[optuna.Study, optuna.trial.Trial]:
         """A setting that was not tried, in a study of its own that knows what was."""
         done = self._trials
-        known = {tuple(each.params.values()) for each in done}
+        known = {self._place(each.params) for each in done}
         for attempt in range(REDRAWN + 1):
             chance = _mixed(self._seed, len(done), attempt)
             study = optuna.create_study(
@@ -139,7 +137,7 @@ class Study:
             elif attempt == REDRAWN:
                 study.enqueue_trial(self._any(known, chance))
             trial = study.ask(dict(self._axes))
-            if tuple(trial.params[name] for name in self._axes) not in known:
+            if self._place(trial.params) not in known:
                 break
         return study, trial
 
@@ -148,8 +146,11 @@ class Study:
         draw = np.random.default_rng(chance)
         while True:
             point = {name: int(draw.integers(0, axis.high + 1)) for name, axis in self._axes.items()}
-            if tuple(point.values()) not in known:
+            if self._place(point) not in known:
                 return point
+
+    def _place(self, point: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(point[name] for name in self._axes)
 
     def _params(self, point: Mapping[str, Any]) -> dict[str, Any]:
         return {name: values[point.get(name, 0)] for name, values in self._grid.items()}
@@ -158,7 +159,7 @@ class Study:
         states = {TrialState.COMPLETE: "whole", TrialState.PRUNED: "early", TrialState.FAIL: "failed"}
         state: Any = states[each.state]
         value = float("nan") if state == "failed" or each.value is None else each.value
-        share = 0.0 if state == "failed" else (each.last_step or 0) / TOP
+        share = 0.0 if state == "failed" else (each.last_step or 0) / STEPS[-1]
         about = each.user_attrs
         return Tried(each.number, self._params(each.params), state, value, share, about["seconds"], about["note"])
 
@@ -169,7 +170,7 @@ def opened(
 ) -> Iterator[Study]:
     """The study `name` in the file `path`, made when there is none, begun anew when `fresh`; one process at a time.
 
-    `start` is what is configured, `least` the parts of TOP at the first rung.
+    `start` is what is configured, `least` the first of targets.STEPS that is taken.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path.parent.mkdir(parents=True, exist_ok=True)

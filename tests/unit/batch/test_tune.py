@@ -253,6 +253,15 @@ def test_what_iterates_gets_more_iterations_and_what_does_not_more_people(world:
     assert [float(np.mean(each)) for _, each in als.on(ground)({})] == fitted
 
 
+def test_settings_inside_settings_have_dots(world: World) -> None:
+    table = {"use": "models.sasrec:Sasrec", "width": 8, "descent": {"epochs": 18, "batch": 16}}
+    target = OfModel(parse({"train": {"models": {"sas": table}}}), stores(world), "sas")
+    assert target.resource == "epochs"
+    assert target.knobs["descent.epochs"].now == 18
+    pasted = tomllib.loads(target.paste({"descent.rate": 0.003, "width": 16}))["train"]["models"]["sas"]
+    assert pasted == {**table, "width": 16, "descent": {"epochs": 18, "batch": 16, "rate": 0.003}}
+
+
 def test_a_pipeline_is_searched_by_how_many_its_sources_propose(
     settings: Settings, world: World, tmp_path: Path
 ) -> None:
