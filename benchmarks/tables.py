@@ -99,7 +99,61 @@ def serving(rows: Iterable[Found]) -> str:
     return table(("set", "service", "figure", "value", "how"), lines)
 
 
+def ann(rows: Iterable[Found]) -> str:
+    """Milliseconds at equal recall, what a build took and what it holds."""
+    found: dict[tuple[str, str, str], dict[str, float]] = {}
+    for row in rows:
+        if row["benchmark"] == "ann" and (row["metric"].startswith("ms@") or row["metric"] in ("seconds", "mb")):
+            asked = row["note"] if row["metric"].startswith("ms@") else ""
+            key = asked or "everything", row["model"], row["side"].removeprefix("peer:")
+            found.setdefault(key, {})[row["metric"]] = row["value"]
+    columns = {"ms@0.95": ".3f", "ms@0.99": ".3f", "seconds": ".0f", "mb": ",.0f"}
+    lines = [
+        (*key, *(f"{values[name]:{form}}" if name in values else "–" for name, form in columns.items()))
+        for key, values in found.items()
+    ]
+    header = ("searched", "kind", "library", "ms at recall 0.95", "at 0.99", "build, s", "MB")
+    return table(header, lines)
+
+
+def item2vec(rows: Iterable[Found]) -> str:
+    """Seconds and quality of the same walks."""
+    own = [row for row in rows if row["benchmark"] == "item2vec"]
+    ratio = {row["side"]: f"{row['value']:.2f}" for row in own if row["metric"] == "ratio"}
+    lines = [
+        (
+            row["side"].removeprefix("peer:"),
+            figure(row),
+            f"{row['seconds']:.2f} s",
+            ratio.get(row["side"], "1"),
+        )
+        for row in own
+        if row["metric"] == "ndcg@10"
+    ]
+    return table(("library", "NDCG@10", "seconds", "seconds / ours"), lines)
+
+
+def cold(rows: Iterable[Found]) -> str:
+    """New people and new items, with the paired difference to what must be beaten."""
+    own = [row for row in rows if row["benchmark"] == "cold"]
+    minus = {
+        (row["set"], row["split"], row["model"]): f"{row['metric'].partition('-minus-')[2]}: {row['value']:+.4f}"
+        f" ({row['low']:+.4f} to {row['high']:+.4f})"
+        for row in own
+        if "-minus-" in row["metric"]
+    }
+    lines = [
+        (row["set"], row["split"], row["model"], figure(row), minus.get((row["set"], row["split"], row["model"]), "–"))
+        for row in own
+        if row["metric"] == "ndcg@10"
+    ]
+    return table(("set", "who or what is new", "algorithm", "NDCG@10", "minus"), lines)
+
+
 TABLES: Mapping[str, Callable[[Iterable[Found]], str]] = {
+    "ann": ann,
+    "cold": cold,
+    "item2vec": item2vec,
     "quality": quality,
     "kernels": kernels,
     "starts": starts,
