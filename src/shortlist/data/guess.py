@@ -119,6 +119,13 @@ class _Guesser:
         self.warnings = list(self.opened.notes)
         self.named = bool(self.known) or self.opened.form is None or self.opened.form.header
         self.missing = [""]
+        self.single = [name for name in self.frame.columns if self.frame[name].dtype != pl.List]  # no list is a role
+        if not self.single:
+            raise DataError(
+                "every column holds lists, so none can be an id",
+                where=self.opened.where,
+                hint="write the id of each row as text or a whole number, in a column of its own",
+            )
 
     def guess(self) -> Guess:
         entity, sure = self._entity() if self.entity is None else (self.entity, 1.0)
@@ -154,7 +161,7 @@ class _Guesser:
             return ("users" if user else "items"), 0.9
         stem = Path(self.source.partition("#")[2] or self.source).name.lower()
         said = [entity for entity, words in FILE_WORDS.items() if any(word in stem for word in words)]
-        first = self.frame[self.frame.columns[0]]
+        first = self.frame[self.single[0]]
         unique = first.n_unique() == len(first) and len(first) > 1
         if said and (unique == (said[0] != "events") or len(self.frame) < 3):
             return said[0], 0.8
@@ -169,7 +176,7 @@ class _Guesser:
         if not self.named:
             return ""
         words = WORDS[role]
-        names = {name: plain(name) for name in self.frame.columns}
+        names = {name: plain(name) for name in self.single}
         found = [name for name, each in names.items() if each in words]
         if role in ("user", "item"):
             found += [name for name, each in names.items() if each.endswith("id") and any(w in each for w in words)]
@@ -195,7 +202,7 @@ class _Guesser:
         time, unit = self._time(taken)
         kind = self._kind(taken | {time})
         value = self._value(taken | {time, kind})
-        self._by_place([name for name in self.frame.columns if name not in taken | {time, kind, value}])
+        self._by_place([name for name in self.single if name not in taken | {time, kind, value}])
         id = self._by_name("id")
         if id and self.frame[id].n_unique() < len(self.frame):
             del self.roles["id"]
@@ -239,7 +246,7 @@ class _Guesser:
 
     def _time(self, taken: set[str]) -> tuple[str, str]:
         by_name = self._by_name("time")
-        for name in [by_name] if by_name else [name for name in self.frame.columns if name not in taken]:
+        for name in [by_name] if by_name else [name for name in self.single if name not in taken]:
             unit, doubt = self._unit(self.frame[name])
             if unit:
                 self.roles["time"] = (name, 0.99 if by_name else 0.7)
@@ -339,8 +346,8 @@ class _Guesser:
         role = mapping.entity.removesuffix("s")
         id = self._by_name(role)
         if not id:
-            called_id = [name for name in self.frame.columns if plain(name) == "id"]
-            id = (called_id or self.frame.columns)[0]
+            called_id = [name for name in self.single if plain(name) == "id"]
+            id = (called_id or self.single)[0]
             self.roles[role] = (id, 0.8 if called_id else 0.5)
         self.roles = {role: self.roles[role]}
         if self.frame[id].n_unique() < len(self.frame):

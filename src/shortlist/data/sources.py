@@ -16,6 +16,7 @@ import polars as pl
 
 from shortlist.data import sql, text
 from shortlist.data.mapping import Mapping
+from shortlist.data.probe import probe
 from shortlist.data.records import Form
 from shortlist.data.rows import Batch, Reject, named_rows
 from shortlist.errors import DataError, NotFound
@@ -122,6 +123,8 @@ def _json_batches(path: Path, encoding: str, ids: Sequence[str]) -> Iterator[Bat
 def _parquet(path: Path, mapping: Mapping) -> Source:
     if not path.is_file():
         raise NotFound("no such file", where=str(path), hint="check the path")
+    if problem := probe().problem(path):
+        raise _unreadable(path, problem)
     with _readable(path):
         table = pl.scan_parquet(path)
         schema = table.collect_schema()
@@ -151,7 +154,11 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise DataError(f"not readable as Parquet: {error}", where=str(path), hint="write the file again") from error
+        raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: Path, why: str) -> DataError:
+    return DataError(f"not readable as Parquet: {why}", where=str(path), hint="write the file again")
 
 
 def _id(name: str, dtype: pl.DataType, path: Path) -> pl.Expr:

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from shortlist.data import sources, sql
+from shortlist.data.guess import guess
 from shortlist.data.rows import column, id_text
 from shortlist.data.sources import expand
 from shortlist.errors import DataError, NotFound, ShortlistError, StoreError
@@ -242,3 +243,22 @@ def test_columns_of_mixed_values_change_nothing() -> None:
         MOMENT - 43_200_000_000,
         MOMENT + 7_200_000_000,
     ]
+
+
+def test_damage_that_ends_the_decoder_ends_no_load(shop: Shop) -> None:
+    damaged = Path(__file__).parents[2] / "faults" / "corpus" / "parquet" / "absurd-run"
+    path = shop.write(damaged.read_bytes(), "events.parquet")
+    for _ in range(2):  # the process that tries is there again
+        with pytest.raises(DataError, match="not readable as Parquet"):
+            shop.load(path)
+    pl.DataFrame({"user_id": ["u"], "item_id": ["a"]}).write_parquet(path)
+    shop.load(path)
+    assert [event[:2] for event in shop.events()] == [("u", "a")]
+
+
+def test_lists_are_no_ids(shop: Shop) -> None:
+    path = shop.write('{"user_id": ["a"], "x": 1}\n{"user_id": ["b"], "x": 2}\n', "users.jsonl")
+    assert guess([str(path)], None)[0].mapping.user == "x"
+    path.write_text('{"user_id": ["a"]}\n', "utf-8")
+    with pytest.raises(DataError, match="none can be an id"):
+        guess([str(path)], None)
