@@ -257,8 +257,8 @@ def test_damage_that_ends_the_decoder_ends_no_load(shop: Shop) -> None:
 
 
 def test_lists_are_no_ids(shop: Shop) -> None:
-    path = shop.write('{"user_id": ["a"], "x": 1}\n{"user_id": ["b"], "x": 2}\n', "users.jsonl")
+    path = shop.write('{"tags": ["a"], "x": 1}\n{"tags": ["b"], "x": 2}\n', "users.jsonl")
     assert guess([str(path)], None)[0].mapping.user == "x"
-    path.write_text('{"user_id": ["a"]}\n', "utf-8")
+    path.write_text('{"tags": ["a"]}\n', "utf-8")
     with pytest.raises(DataError, match="none can be an id"):
         guess([str(path)], None)
