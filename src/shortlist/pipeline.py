@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import inf
 from time import perf_counter
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,8 +20,7 @@ T = TypeVar("T")
 SPARED = ("recall", "feature", "rank", "rerank")  # stages that a page can do without, in a hurry
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What one stage did in one call."""
 
     stage: str  # narrow, recall, merge, filter, feature, rank, late, rerank, fallback, because
@@ -158,7 +157,7 @@ class Pipeline:
 
     def candidates(self, queries: Queries, trace: Trace, effort: float = 1.0) -> tuple[Queries, Candidates]:
         """The first half of `recommend`: the narrowed queries, and all that a ranker sees. Rankers learn on this."""
-        queries = self._narrow(trace, replace(queries))
+        queries = self._narrow(trace, queries)
         found = self._recall(trace, queries, effort)
         found = self._filter(trace, "filter", self.filters, queries, found)
         return queries, self._features(trace, queries, found)

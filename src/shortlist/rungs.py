@@ -184,7 +184,7 @@ class Ladder:
         shown = Ragged(ops.pointers(slate.query, len(queries)), {"item": slate.item})
         asked = queries.take(needy).with_exclude(shown.take(needy))
         more, below = pipeline.recommend(asked, int(places[needy].max()))
-        trace.steps += [replace(step, name=LEVELS[rung]) for step in below.steps if step.stage == "fallback"]
+        trace.steps += [step._replace(name=LEVELS[rung]) for step in below.steps if step.stage == "fallback"]
         place = np.arange(len(more)) - ops.pointers(more.query, len(asked))[:-1][more.query]
         more = more.take(place < places[needy][more.query])
         marked = Candidates(needy[more.query].astype(np.int32), more.item, more.columns)

@@ -305,7 +305,7 @@ class Queries:
         """The same questions; what was worked out for them holds."""
         asked = (self.user, self.history, self.context, exclude, allowed, self.time, self.seed)
         limited = Queries(*asked, self.columns)
-        limited.notes.update(self.notes)
+        object.__setattr__(limited, "notes", self.notes)
         return limited
 
 
@@ -318,7 +318,8 @@ class Candidates:
     columns: Columns = field(default_factory=dict)  # (N, ...) source scores, features, "score"
 
     def __post_init__(self) -> None:
-        _check_columns("Candidates", {"item": self.item, **self.columns}, len(self.query))
+        _check_columns("Candidates", {"item": self.item}, len(self.query))
+        _check_columns("Candidates", self.columns, len(self.query))
 
     def __len__(self) -> int:
         return len(self.query)

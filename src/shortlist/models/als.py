@@ -87,18 +87,23 @@ class AlsModel:
 
     def because(self, queries: Queries, found: Candidates) -> Rows:
         """Each liking's part of the score: w y_h' A⁻¹ y, where A is the system that the person's vector solves."""
-        liked = ops.liked(queries.history, self.half_life, len(self.item))
+        liked = self._liked(queries)
         wanted = ops.pointers(found.query, len(queries))
         system = (self.item, liked.ptr, liked["item"], liked["weight"], self.gram, self._reg(liked))
         return ops.gather(liked["item"], _kernels.strongest_of_squares(*system, wanted, found.item), -1)
 
     def _user(self, queries: Queries) -> Vectors:
-        return queries.once(self, "user", lambda: self.fold_in(queries.history))
+        return queries.once(self, "user", lambda: self._solved(self._liked(queries)))
 
     def fold_in(self, history: Ragged) -> Vectors:
         """(B, D) vectors of the people with these histories; zeros where nothing known is liked."""
-        liked = ops.liked(history, self.half_life, len(self.item))
-        user = np.zeros((len(history), self.item.shape[1]), np.float32)
+        return self._solved(ops.liked(history, self.half_life, len(self.item)))
+
+    def _liked(self, queries: Queries) -> Ragged:
+        return queries.once(self, "liked", lambda: ops.liked(queries.history, self.half_life, len(self.item)))
+
+    def _solved(self, liked: Ragged) -> Vectors:
+        user = np.zeros((len(liked), self.item.shape[1]), np.float32)
         weight = liked["weight"]
         _kernels.least_squares(
             user, self.item, liked.ptr, liked["item"], weight, weight, self.gram, self._reg(liked), steps=0

@@ -65,7 +65,9 @@ class DenseItems:
         return said
 
     def _liked(self, queries: Queries) -> Ragged:
-        return ops.liked(self._placed(queries.history), self.half_life, len(self.item))
+        return queries.once(
+            self, "liked", lambda: ops.liked(self._placed(queries.history), self.half_life, len(self.item))
+        )
 
     def _placed(self, lists: Ragged) -> Ragged:
         """The lists with places instead of item rows; of other columns "weight", which is what counts here."""

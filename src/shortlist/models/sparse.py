@@ -48,4 +48,4 @@ class SparseItems:
         )
 
     def _liked(self, queries: Queries) -> Ragged:
-        return ops.liked(queries.history, self.half_life, len(self.neighbour))
+        return queries.once(self, "liked", lambda: ops.liked(queries.history, self.half_life, len(self.neighbour)))
