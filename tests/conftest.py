@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -11,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from shortlist import config, release
 from shortlist.batch.train import read_window, train
 from shortlist.config import Settings
 from shortlist.stores import ROLES, open_stores
 from shortlist.testing.world import synthetic
+
+# The same cases on every machine, however slow it is; HYPOTHESIS_PROFILE=wide looks for new ones.
+settings.register_profile("steady", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("wide", max_examples=1000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 def _stay_at_home(event: str, details: tuple[Any, ...]) -> None:
