@@ -35,7 +35,7 @@ METRICS = (MAIN, "recall@10", "recall@20", "mrr@20")
 SHARE = 0.1  # of all people, or of all items, that are held out
 ASKED = 3000  # people at most
 MODELS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "new-users": {"twotower": {}},
+    "new-users": {"profile": {}, "twotower": {}},
     "new-items": {"twotower": {}, "content": {}},
 }
 QUICK = {"descent.epochs": 1}

@@ -28,6 +28,7 @@ from shortlist.models.edlae import Edlae
 from shortlist.models.gfcf import GfCf
 from shortlist.models.item2vec import Item2Vec
 from shortlist.models.itemknn import ItemKnn
+from shortlist.models.profile import Profile
 from shortlist.models.rp3beta import Rp3Beta
 from shortlist.models.sasrec import Sasrec
 from shortlist.models.slim import Slim
@@ -55,6 +56,7 @@ RECIPES: Mapping[str, Callable[..., Recipe[Source]]] = {
     "gfcf": GfCf,
     "item2vec": Item2Vec,
     "itemknn": ItemKnn,
+    "profile": Profile,
     "rp3beta": Rp3Beta,
     "sasrec": Sasrec,
     "slim": Slim,

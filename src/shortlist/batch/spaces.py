@@ -76,6 +76,7 @@ SPACES: Mapping[str, Space] = {
         "asymmetry": (0.3, 0.5, 0.7),
         **_RECENCY,
     },
+    "models.profile:Profile": {"shrink": (1e3, 1e4, 5e4), "weight": (0.3, 0.5, 0.7, 1.0)},
     "models.rp3beta:Rp3Beta": {
         "neighbours": NEIGHBOURS,
         "alpha": (0.5, 0.7, 1.0, 1.3),
