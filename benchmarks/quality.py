@@ -129,7 +129,8 @@ class Settings:
     def _search(self, ground: Ground, model: str, side: str) -> dict[str, Any]:
         space = SPACES[model][side]
         if all(len(values) == 1 for values in space.values()):
-            return {"params": {name: values[0] for name, values in space.items()}, "trials": 1}
+            short = {"descent.epochs": 1} if model in LEARNED and not self.keep else {}
+            return {"params": {**{name: values[0] for name, values in space.items()}, **short}, "trials": 1}
         start = perf_counter()
         with Worker(side, model, ground.folder / "valid", ground.environments) as worker:
 
@@ -225,7 +226,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--only", default="", help=f"models, comma between them; default: fused and all but {', '.join(LEARNED)}"
     )
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} questions, two trials, nothing kept")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK} questions, two trials or one epoch, nothing kept"
+    )
     parser.add_argument("--tune", action="store_true", help="search for settings again")
     parser.add_argument("--trials", type=int, default=TRIALS, help="settings tried of each (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of one search (default %(default)s)")
