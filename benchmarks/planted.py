@@ -132,10 +132,10 @@ LEAKS: tuple[Mapping[str, Any], ...] = (
 )
 
 
-def bad(each: int) -> Iterator[Plant]:
-    """`each` of each kind."""
+def bad(each: int, first: int = 0) -> Iterator[Plant]:
+    """`each` of each kind, with seeds from `first` on."""
     alone: Mapping[str, Any] = {"rank": {}, "rerank": {}, "features": {}}
-    for seed in range(each):
+    for seed in range(first, first + each):
         for kind in ("random", "constant"):
             source = {"use": f"benchmarks.planted:{kind.capitalize()}", "k": 100}
             yield Plant(kind, False, seed, {**alone, "sources": {kind: source}})
@@ -145,7 +145,7 @@ def bad(each: int) -> Iterator[Plant]:
         yield Plant("leaked", False, seed, {**alone, "sources": {"leak": leak}})
 
 
-def good(count: int) -> Iterator[Plant]:
+def good(count: int, first: int = 0) -> Iterator[Plant]:
     """The recipe of the live release with other seeds, and with a twentieth of the people left out."""
-    for seed in range(1, count + 1):
+    for seed in range(first + 1, first + count + 1):
         yield Plant("seed", True, seed) if seed % 2 else Plant("bootstrap", True, seed, people=0.95)
