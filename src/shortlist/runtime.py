@@ -204,6 +204,16 @@ class Runtime:
                         self._lay_over()
                 self._followed = changes
 
+    @property
+    def at_hand(self) -> bool:
+        """True when an answer now is a matter of this process's memory alone: no store is elsewhere, no class is
+        foreign, and nothing is to be taken in first."""
+        if self.settings.releases.trust or not all(
+            isinstance(each, Embedded) for each in self.stores.backends.values()
+        ):
+            return False
+        return not self.read_only or self._embedded is None or self._embedded.changes() == self._followed
+
     def ingest(self, events: Events) -> Mask:
         """(E,) true = new. Durable before anything else, and part of the next answer when it returns."""
         new = self.stores.log.append(events)

@@ -235,6 +235,7 @@ def test_who_asks_meanwhile_is_answered_together_and_as_if_alone(
         return recommend(name, queries, *rest, **others)
 
     monkeypatch.setattr(served.runtime, "recommend", slowly)
+    monkeypatch.setattr(Runtime, "at_hand", False)
     with ThreadPoolExecutor(len(asks) + 1) as people:
         first = people.submit(served.ids, user_id="u9")
         assert busy.wait(20)
@@ -265,6 +266,7 @@ def test_a_question_that_breaks_something_breaks_nobody_elses(served: Served, mo
         return recommend(name, queries, *rest, **others)
 
     monkeypatch.setattr(served.runtime, "recommend", slowly)
+    monkeypatch.setattr(Runtime, "at_hand", False)
     with ThreadPoolExecutor(4) as people:
         first = people.submit(served.ids, user_id="u9")
         assert busy.wait(20)

@@ -125,8 +125,9 @@ class Door:
             if endpoint.together is None:
                 return await loop.run_in_executor(self.workers, _answer, self.service, self.access, asked)
             if endpoint.path not in self.gatherings:
-                answer = partial(_answers, self.service, self.access)
-                self.gatherings[endpoint.path] = Gathering(self.workers, answer, endpoint.most)
+                answer, runtime = partial(_answers, self.service, self.access), self.service.runtime
+                here = (lambda: runtime.at_hand) if endpoint.memory else (lambda: False)
+                self.gatherings[endpoint.path] = Gathering(self.workers, answer, endpoint.most, here)
             return await self.gatherings[endpoint.path].ask(asked, len(asked.body))
 
 

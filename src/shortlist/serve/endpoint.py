@@ -62,6 +62,7 @@ class Endpoint:
     pii: bool = False  # tells what people did or who they are: about others only with the scope pii:read
     together: Together | None = None  # `run` for several calls, where that is cheaper than one by one
     most: int = 256  # calls that are answered together
+    memory: bool = False  # those answered together need no worker when all that the runtime needs is at hand
     about: Callable[[Call], Iterable[str | int | None]] | None = None
     """The people a call names, for keys that belong to one person; None = it is about everybody, which they may not."""
 

@@ -14,13 +14,18 @@ MOST = 1 << 20  # bytes of bodies answered together, so that no group takes long
 
 
 class Gathering(Generic[Asked, Said]):
-    """One group at a time is with a worker; whoever comes meanwhile makes up the next."""
+    """One group at a time is being answered; whoever comes meanwhile makes up the next."""
 
     def __init__(
-        self, workers: Executor, answer: Callable[[Sequence[Asked]], Sequence[Said | Exception]], most: int
+        self,
+        workers: Executor,
+        answer: Callable[[Sequence[Asked]], Sequence[Said | Exception]],
+        most: int,
+        here: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`answer` has an answer or an error for each of at most `most`, and runs in a worker."""
-        self._workers, self._answer, self._most = workers, answer, most
+        """`answer` has an answer or an error for each of at most `most`. It runs in a worker, or in the event loop when
+        `here` says that this is short: two threads less to wake up for every group."""
+        self._workers, self._answer, self._most, self._here = workers, answer, most, here
         self._waiting: list[tuple[Asked, int, asyncio.Future[Said]]] = []
         self._busy: asyncio.Task[None] | None = None
 
@@ -39,7 +44,10 @@ class Gathering(Generic[Asked, Said]):
                 group = self._next()
                 some = [asked for asked, _, _ in group]
                 try:
-                    answers = await loop.run_in_executor(self._workers, self._answer, some)
+                    if self._here():
+                        answers = self._answer(some)
+                    else:
+                        answers = await loop.run_in_executor(self._workers, self._answer, some)
                 except Exception as error:
                     answers = [error] * len(group)
                 for (_, _, future), said in zip(group, answers, strict=True):
@@ -49,6 +57,7 @@ class Gathering(Generic[Asked, Said]):
                         future.set_exception(said)
                     else:
                         future.set_result(said)
+                await asyncio.sleep(0)  # they get their answers before the next are begun with
         finally:
             self._busy = None
 

@@ -80,6 +80,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         about=lambda call: (call.body.user_id,),
         together=_recommend,
         most=8,  # so that the first of them does not wait long for the last
+        memory=True,
     ),
     Endpoint(
         "POST",

@@ -76,6 +76,26 @@ def test_a_group_has_no_more_than_its_endpoint_takes() -> None:
     assert groups == [[0, 1, 2], [3, 4, 5], [6]]
 
 
+def test_what_is_short_is_answered_in_the_loop_and_sent_before_the_next_group() -> None:
+    told: list[str] = []
+
+    def answer(some: Sequence[int]) -> Sequence[int | Exception]:
+        told.append(f"{list(some)} in {threading.current_thread().name}")
+        return list(some)
+
+    async def ask() -> None:
+        async def one(number: int) -> None:
+            told.append(f"{await gathering.ask(number, 1)} sent")
+
+        with ThreadPoolExecutor(1, "worker") as workers:
+            gathering = Gathering(workers, answer, 2, lambda: len(told) < 4)
+            await asyncio.gather(*(one(each) for each in range(5)))
+
+    asyncio.run(ask())
+    assert told[:6] == ["[0, 1] in MainThread", "0 sent", "1 sent", "[2, 3] in MainThread", "2 sent", "3 sent"]
+    assert told[6:] == ["[4] in worker_0", "4 sent"]
+
+
 @pytest.mark.parametrize("size", [1, MOST * 5])
 def test_one_alone_is_a_group(size: int) -> None:
     async def ask() -> int:
