@@ -182,18 +182,18 @@ def bodies(path: Path, asked: Sequence[Mapping[str, Any]]) -> str:
     return str(path)
 
 
-def knee(load: Callable[[float], Answered]) -> tuple[float, Answered | None]:
-    """The last rate that is kept up with."""
-    best, said = 0.0, None
+def knee(load: Callable[[float], Answered], seconds: float) -> float:
+    """The last rate that is kept up with for so many seconds."""
+    best = 0.0
     for rate in RATES:
         found = load(rate)
         print(
             f"    {rate:5} requests/s: p50 {found.p50:.1f}  p99 {found.p99:.1f} ms, {found.failed} failed", flush=True
         )
-        if found.failed or found.p99 > PATIENCE or found.achieved < 0.9 * rate:
+        if found.failed or found.p99 > PATIENCE or found.seconds > 1.1 * seconds:
             break
-        best, said = float(rate), found
-    return best, said
+        best = float(rate)
+    return best
 
 
 def resident(pid: int) -> float:
@@ -219,7 +219,7 @@ def measure(name: str, home: Path, people: Sequence[str], size: Size) -> list[Ro
         calm = ask(Job(url, "/v1/recommend", one, 50.0, size.seconds, seed=2))
         told("p50_ms", calm.p50, "50 requests/s, one worker; goal 5")
         told("p99_ms", calm.p99, "50 requests/s, one worker")
-        rate, _ = knee(lambda rate: ask(Job(url, "/v1/recommend", one, rate, size.step, seed=3)))
+        rate = knee(lambda rate: ask(Job(url, "/v1/recommend", one, rate, size.step, seed=3)), size.step)
         told("knee_rps", rate, f"last rate with p99 below {PATIENCE:.0f} ms, one worker")
         half = max(rate, RATES[0]) / 2
         loaded = ask(Job(url, "/v1/recommend", one, half, size.seconds, seed=4))
