@@ -11,7 +11,7 @@ from shortlist import _kernels, ops
 from shortlist.models import spread
 from shortlist.types import Candidates, Queries, Ragged, Rows, Scores
 
-SHARED = 1 << 20  # numbers: sums of all items for all queries are kept for `score` as long as they are no more
+SHARED = 1 << 22  # numbers: sums of all items for all queries are kept for `score` as long as they are no more
 
 
 @dataclass(frozen=True, slots=True)
