@@ -306,14 +306,14 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--json", type=Path)
     options.add_argument("--quick", action="store_true", help="a small world and short runs: does it work?")
-    options.add_argument("--only", choices=["movielens-1m", "generated", "growth", *PEERS])
+    parts = ("movielens-1m", "generated", *PEERS, "growth")
+    options.add_argument("--only", nargs="*", choices=parts, default=parts)
     options.add_argument("--environments", type=Path, default=ROOT / ".benchmarks" / "peers")
     given = options.parse_args()
     size = QUICK if given.quick else Size()
-    wanted = [given.only] if given.only else ["movielens-1m", "generated", *PEERS, "growth"]
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as place:
-        for name in wanted:
+        for name in given.only:
             home, start = Path(place) / name.replace(":", "-"), perf_counter()
             home.mkdir()
             try:
