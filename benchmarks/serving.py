@@ -231,8 +231,8 @@ def measure(name: str, home: Path, people: Sequence[str], size: Size) -> list[Ro
         ask(Job(url, "/v1/recommend", one, 0.0, size.step, 8))
         full = ask(Job(url, "/v1/recommend", one, 0.0, size.seconds, 8))
         told("recommendations_per_s", full.achieved, f"two workers, 8 clients; p99 {full.p99:.0f} ms; goal 300")
-        ask(Job(url, "/v1/recommend:batch", batches, 0.0, size.step, 2))
-        batch = ask(Job(url, "/v1/recommend:batch", batches, 0.0, size.seconds, 2))
+        ask(Job(url, "/v1/recommend:batch", batches, 0.0, size.step, 4))
+        batch = ask(Job(url, "/v1/recommend:batch", batches, 0.0, size.seconds, 4))
         told("batch_people_per_s", batch.achieved * len(many[0]["requests"]), "two workers, 500 a request; goal 2,000")
     return rows
 
