@@ -14,7 +14,7 @@ class Index:
 
     def searcher(self, breadth: int, allowed: np.ndarray | None) -> Search:
         if allowed is not None:
-            raise NotImplementedError("its Python package has no filter")
+            raise ValueError("usearch 2.26.6 has no filter in its Python package")
         self.index.expansion_search = breadth
         return lambda question: self.index.search(question[0], K, threads=1).keys.astype(np.int64)
 

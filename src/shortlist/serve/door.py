@@ -112,8 +112,8 @@ class Door:
             raise
 
     async def _worked(self, asked: _Asked, seconds: float | None) -> Response:
-        """The answer of a worker. TimeoutError after `seconds`, or earlier when the request says so; a worker that has
-        not begun by then never begins."""
+        """The answer of a worker, or of a group. TimeoutError after `seconds`, or earlier when the request says so; a
+        worker that has not begun by then never begins, a group does, and leaves out the stages that are late."""
         endpoint, loop = asked.endpoint, asyncio.get_running_loop()
         async with asyncio.timeout(seconds) as limit:
 
