@@ -49,21 +49,27 @@ def settings(home: Path, scale: float) -> Settings:
     return parse({"pipelines": {"home": pipeline}}, home=home)
 
 
-def prepare(home: Path, scale: float) -> tuple[Settings, str]:
+def prepare(home: Path, scale: float) -> Settings:
     """Stores and a published release below `home`."""
-    chosen = settings(home, scale)
+    return released(settings(home, scale))
+
+
+def released(chosen: Settings) -> Settings:
+    """The same settings, once MovieLens-1M is in the stores, trained and published."""
     stores = open_configured(chosen)
     try:
         frames = movielens_1m(folder("movielens-1m"))
         now = time_ns() // 1000
         if not stores.catalog.size("item"):
-            load_frames(frames, stores.catalog, stores.log, kinds=chosen.kinds, now=now, rejects=home / "rejects")
+            load_frames(
+                frames, stores.catalog, stores.log, kinds=chosen.kinds, now=now, rejects=chosen.home / "rejects"
+            )
         data = read_window(chosen, stores.catalog, stores.log)
         version, _ = make_release(chosen, data, stores, created=datetime.now(UTC))
     finally:
         stores.close()
     publish(chosen.releases_path, version)
-    return chosen, version
+    return chosen
 
 
 def candidates(runtime: Runtime, users: np.ndarray) -> float:
@@ -105,12 +111,12 @@ def main() -> None:
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as place:
         home, scale = Path(place), 1.0
-        chosen, _ = prepare(home, scale)
+        chosen = prepare(home, scale)
         with Runtime.open(chosen) as runtime:
             users = np.random.default_rng(0).permutation(runtime.catalog.size("user"))[: given.people]
             reach = candidates(runtime, users[:100])
         if abs(reach - CANDIDATES) > 25:
-            chosen, _ = prepare(home, scale * CANDIDATES / reach)
+            chosen = prepare(home, scale * CANDIDATES / reach)
         with Runtime.open(chosen) as runtime, threadpool_limits(1):
             reach = candidates(runtime, users[:100])  # a warm-up, too
             total, stages = measure(runtime, users)

@@ -7,12 +7,17 @@ Two installations: MovieLens-1M, and a generated world of 100,000 items and 1,00
 candidates, MMR, reasons in every answer. The load comes from a process of its own (`benchmarks.load`), open loop where
 latency is judged. All share the machine: on two cores the generator takes its part of one of them.
 
+Beside the other services stands `als`: what they do and no more, on their data. One source, the model whose factors
+LibRecommender serves, without seen items, 20 places, no reasons; the factors of a person are computed from the history
+as it is at that moment, where LibRecommender reads them from Redis. A process a core for both.
+
 | figure | goal |
 |---|---|
 | p50 at 50 requests/s, one worker | 5 ms |
 | p99 at half the knee over the p99 of an empty handler (`/livez`) at that rate | 4 |
 | whole-pipeline recommendations/s, a worker a core | 300 |
 | people/s of the batch endpoint, a worker a core | 2,000 |
+| requests/s of `als` over those of LibRecommender, at a lower p99 | 10 |
 | growth of memory per 100,000 requests, after a warm-up | 1 MB |
 
 The knee is the last rate of a rising series that is kept up with at a p99 below 100 ms.
@@ -30,6 +35,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter, time_ns
 from typing import Any
@@ -56,6 +62,7 @@ from shortlist.types import Events
 RATES = (50, 75, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400)
 PATIENCE = 100.0  # ms of p99 beyond which a rate is too high
 LIKE = 3  # code of the kind of the generated events
+CROWD = 64  # clients that keep a service busy beside others
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,15 @@ QUICK = Size(items=2_000, people=4_000, events_each=15.0, seconds=2.0, step=1.0,
 
 def movielens(home: Path) -> Settings:
     """MovieLens-1M, trained and published."""
-    return recommend.prepare(home, 1.0)[0]
+    return recommend.prepare(home, 1.0)
+
+
+def one_model(home: Path) -> Settings:
+    """MovieLens-1M with one ALS and nothing behind it but the filter of seen items."""
+    default = parse({}, home=home).pipelines["home"]
+    sources = {"als": {"model": "als", "k": 20}}
+    table = {"sources": sources, "filters": {"seen": default.filters["seen"]}, "features": {}, "rank": {}, "rerank": {}}
+    return recommend.released(parse({"pipelines": {"home": table}}, home=home))
 
 
 def generated(home: Path, size: Size) -> Settings:
@@ -206,6 +221,7 @@ def measure(name: str, home: Path, people: Sequence[str], size: Size) -> list[Ro
     """Every figure of one installation."""
     place = Path(tempfile.mkdtemp(dir=home))
     one = bodies(place / "one.jsonl", [{"user_id": id} for id in people])
+    short = bodies(place / "short.jsonl", [{"user_id": id, "explain": "none"} for id in people])
     many = [{"requests": [{"user_id": id, "explain": "none"} for id in part]} for part in _parts(people, 500)]
     batches = bodies(place / "many.jsonl", many)
     rows: list[Row] = []
@@ -219,6 +235,8 @@ def measure(name: str, home: Path, people: Sequence[str], size: Size) -> list[Ro
         calm = ask(Job(url, "/v1/recommend", one, 50.0, size.seconds, seed=2))
         told("p50_ms", calm.p50, "50 requests/s, one worker; goal 5")
         told("p99_ms", calm.p99, "50 requests/s, one worker")
+        bare = ask(Job(url, "/v1/recommend", short, 50.0, size.seconds, seed=2))
+        told("bare_p50_ms", bare.p50, "50 requests/s, one worker, lists without reasons")
         rate = knee(lambda rate: ask(Job(url, "/v1/recommend", one, rate, size.step, seed=3)), size.step)
         told("knee_rps", rate, f"last rate with p99 below {PATIENCE:.0f} ms, one worker")
         half = max(rate, RATES[0]) / 2
@@ -262,18 +280,34 @@ def soak(url: str, file: str, requests: int) -> int:
 
 def beside(side: str, home: Path, people: Sequence[str], size: Size, environments: Path) -> list[Row]:
     """The same questions to another service over the same data: throughput and latency."""
-    rows: list[Row] = []
     data(home)
     with peer(side, home, environments, started) as service:
         file = bodies(home / "peer.jsonl", [service.body(id) for id in people])
-        ask(Job(service.url, service.path, file, 0.0, size.step, 4))
-        busy = ask(Job(service.url, service.path, file, 0.0, size.seconds, 8))
-        calm = ask(Job(service.url, service.path, file, max(5.0, busy.achieved / 2), size.seconds, seed=5))
-    note = f"{service.note}; {calm.failed + busy.failed} failed"
+        return compared(side, service.url, service.path, file, service.note, size)
+
+
+def alike(home: Path, people: Sequence[str], size: Size) -> list[Row]:
+    """`als`: our own answers of what the others answer, by one process and by one a core."""
+    file = bodies(home / "alike.jsonl", [{"user_id": id, "n": 20, "explain": "none"} for id in people])
+    rows: list[Row] = []
+    for workers in (1, 2):
+        with serving(home, workers) as url:
+            note = f"the same ALS, folded in at every request, workers: {workers}"
+            rows += compared(f"shortlist:{workers}", url, "/v1/recommend", file, note, size)
+    return rows
+
+
+def compared(side: str, url: str, path: str, file: str, note: str, size: Size) -> list[Row]:
+    """Throughput of a service that is kept busy, and latency at half of it."""
+    ask(Job(url, path, file, 0.0, size.step, 8))
+    busy = ask(Job(url, path, file, 0.0, size.seconds, CROWD))
+    calm = ask(Job(url, path, file, max(5.0, busy.achieved / 2), size.seconds, seed=5))
+    note = f"{note}; {calm.failed + busy.failed} failed"
+    rows: list[Row] = []
     found = {"requests_per_s": busy.achieved, "half_load_p50_ms": calm.p50, "half_load_p99_ms": calm.p99}
     for metric, value in found.items():
         print(f"  {side:20} {metric:32} {value:10.2f}   {note}", flush=True)
-        rows.append(Row("serving", side, "movielens-1m", "", metric, value, note=note))
+        rows.append(Row("serving", side, "movielens-1m", "als", metric, value, note=note))
     return rows
 
 
@@ -306,7 +340,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--json", type=Path)
     options.add_argument("--quick", action="store_true", help="a small world and short runs: does it work?")
-    parts = ("movielens-1m", "generated", *PEERS, "growth")
+    parts = ("movielens-1m", "generated", "als", *PEERS, "growth")
     options.add_argument("--only", nargs="*", choices=parts, default=parts)
     options.add_argument("--environments", type=Path, default=ROOT / ".benchmarks" / "peers")
     given = options.parse_args()
@@ -321,12 +355,12 @@ def main() -> None:
                     people = [str(id) for id in np.random.default_rng(0).permutation(6040)[:2000] + 1]
                     rows += beside(name, home, people, size, given.environments)
                     continue
-                chosen = generated(home, size) if name == "generated" else movielens(home)
+                chosen = {"generated": partial(generated, size=size), "als": one_model}.get(name, movielens)(home)
                 print(f"  {name}: trained in {perf_counter() - start:.0f} s", flush=True)
                 with open_configured(chosen, read_only=True) as stores:
                     some = np.random.default_rng(0).permutation(stores.catalog.size("user"))[:4000].astype(np.int32)
                     asked = stores.catalog.ids("user", some)
-                rows += growth(home, asked, size) if name == "growth" else measure(name, home, asked, size)
+                rows += {"growth": growth, "als": alike}.get(name, partial(measure, name))(home, asked, size)
             except PeerFailed as error:
                 print(f"  {name}: {error}", file=sys.stderr)
     if given.json:

@@ -74,17 +74,19 @@ def main() -> None:
             path = fill(folder, store)
             os.environ["REDIS_HOST"] = f"127.0.0.1:{port}"
             from libserving.sanic_serving import embed_deploy
+            from sanic import Sanic
 
+            Sanic.start_method = "fork"  # its workers serve what was filled here
             embed_deploy.find_index_path = lambda: path
             own = free_port()
 
-            @embed_deploy.app.after_server_start
+            @embed_deploy.app.main_process_ready
             async def told(app, loop):  # type: ignore[no-untyped-def]
                 body = {"user": "USER", "n_rec": 20}
                 said = {"url": f"http://127.0.0.1:{own}", "path": "/embed/recommend", "body": body}
                 print(json.dumps(said), file=out, flush=True)
 
-            embed_deploy.app.run(host="127.0.0.1", port=own, single_process=True, access_log=False, motd=False)
+            embed_deploy.app.run(host="127.0.0.1", port=own, workers=os.cpu_count() or 1, access_log=False, motd=False)
         finally:
             server.terminate()
 

