@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from shortlist.protocols import Catalog
-from shortlist.types import Column, Ragged, Rows
+from shortlist.types import Column, Columns, Mask, Ragged, Rows, Vectors
 
 T = TypeVar("T")
 
@@ -29,6 +29,43 @@ class Derived(Generic[T]):
         if held is None or held[0] != version:
             held = self._held = (version, self._compute())
         return held[1]
+
+
+class ItemVectors:
+    """Vectors of a catalog's items; asked again, it works out those alone whose facts have changed since.
+
+    `work` makes (R, `width`) vectors of rows (R,) and of their columns `names`, as far as the catalog has them; nothing
+    else may matter. Threads may ask at once: each compares with facts and vectors that belong together.
+    """
+
+    def __init__(
+        self, catalog: Catalog, names: Sequence[str], width: int, work: Callable[[Rows, Columns], Vectors]
+    ) -> None:
+        self._catalog, self._names, self._work = catalog, names, work
+        self._held: tuple[Columns, Vectors] = ({}, np.empty((0, width), np.float32))
+
+    def __call__(self) -> Vectors:
+        """(I, width), an array of its own each time."""
+        rows, known = all_rows(self._catalog), set(self._catalog.names("item"))
+        columns = self._catalog.read("item", rows, [name for name in self._names if name in known])
+        before, vectors = self._held
+        kept = len(vectors) if columns.keys() == before.keys() and len(vectors) <= len(rows) else 0
+        changed = np.arange(len(rows)) >= kept
+        if kept:
+            for name, column in before.items():
+                changed[:kept] |= _differs(columns[name][:kept], column)
+        again = rows[changed]
+        now = np.empty((len(rows), vectors.shape[1]), np.float32)
+        now[:kept] = vectors[:kept]
+        now[again] = self._work(again, {name: column[again] for name, column in columns.items()})
+        self._held = (columns, now)
+        return now
+
+
+def _differs(now: Column, before: Column) -> Mask:
+    """(R,) where the values are not the same; no number (NaN) is the same as no number."""
+    differs: Mask = now != before
+    return differs & ~(np.isnan(now) & np.isnan(before)) if now.dtype.kind == "f" else differs
 
 
 def all_rows(catalog: Catalog, entity: str = "item") -> Rows:

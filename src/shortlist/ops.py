@@ -273,3 +273,22 @@ def strongest(history: Ragged, said: Scores) -> Rows:
     last = np.lexsort((said, history.owner))[history.ptr[1:][filled] - 1]
     named[filled] = np.where(said[last] > 0, history["item"][last], -1)
     return named
+
+
+def nearest_liked(liked: Ragged, near: Vectors, query: Rows, shown: Vectors, weight: Scores | float = 1.0) -> Rows:
+    """(N,) for each row the liking of its query whose `weight` times the cosine of both vectors is largest, the newest
+    of equals; -1 where none is above 0.
+
+    Shapes: `liked` B lists of "item", their vectors `near` (H, D), `weight` (H,); query (N,), the rows' `shown` (N, D).
+    """
+    count = liked.length[query]
+    row = np.repeat(np.arange(len(query), dtype=np.int32), count)
+    back = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    entry = (liked.ptr[1:][query][row] - 1 - back).astype(np.int32)  # each row's likings, the newest first
+    share = np.asarray(weight, np.float32) / np.maximum(np.sqrt(np.einsum("hd,hd->h", near, near)), TINY)
+    said = _kernels.products(np.ascontiguousarray(near), np.ascontiguousarray(shown), entry, row) * share[entry]
+    best = topk(row, said, 1, len(query))
+    best = best[said[best] > 0]
+    named = np.full(len(query), -1, np.int32)
+    named[row[best]] = liked["item"][entry[best]]
+    return named

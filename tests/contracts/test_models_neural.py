@@ -1,4 +1,4 @@
-"""Neural models keep the contracts of recipes, sources and scorers; without PyTorch, as they are before learning."""
+"""Neural models keep the contracts of recipes, sources, scorers and explainers; without PyTorch, before learning."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from shortlist.models.learning import Descent
 from shortlist.models.sasrec import Sasrec
 from shortlist.models.twotower import TwoTower
-from shortlist.testing.contracts import RecipeContract, ScorerContract, SourceContract
+from shortlist.testing.contracts import ExplainerContract, RecipeContract, ScorerContract, SourceContract
 from shortlist.testing.world import World, stores
 from shortlist.types import Rows
 
@@ -25,7 +25,7 @@ class TestSasrec(RecipeContract):
         return Sasrec(width=8, length=10, gaps=8, descent=DESCENT)
 
 
-class TestSasrecModel(SourceContract, ScorerContract):
+class TestSasrecModel(SourceContract, ScorerContract, ExplainerContract):
     def make(self, world: World) -> Any:
         return Sasrec(width=8, length=10, gaps=8, descent=DESCENT).fit(world.data, seed=0)
 
@@ -43,7 +43,7 @@ class TestTwoTower(RecipeContract):
         return towers(world)
 
 
-class TestTwoTowerModel(SourceContract, ScorerContract):
+class TestTwoTowerModel(SourceContract, ScorerContract, ExplainerContract):
     def make(self, world: World) -> Any:
         return towers(world).fit(world.data, seed=0)
 

@@ -32,7 +32,7 @@ class TestExplicitAls(RecipeContract):
         return ExplicitAls(factors=6, iterations=3)
 
 
-class TestExplicitAlsModel(SourceContract, ScorerContract):
+class TestExplicitAlsModel(SourceContract, ScorerContract, ExplainerContract):
     def make(self, world: World) -> Any:
         return ExplicitAls(factors=6, iterations=3).fit(world.data, seed=0)
 

@@ -17,7 +17,7 @@ class TestBpr(RecipeContract):
         return Bpr(factors=10, epochs=10, popularity=0.5)
 
 
-class TestBprModel(SourceContract, ScorerContract):
+class TestBprModel(SourceContract, ScorerContract, ExplainerContract):
     def make(self, world: World) -> Any:
         return Bpr(factors=10, epochs=10, steps=100).fit(world.data, seed=0)
 
@@ -30,7 +30,7 @@ class TestWarp(RecipeContract):
         return Warp(factors=10, epochs=5)
 
 
-class TestWarpModel(SourceContract, ScorerContract):
+class TestWarpModel(SourceContract, ScorerContract, ExplainerContract):
     def make(self, world: World) -> Any:
         return Warp(factors=10, epochs=5, steps=100, half_life=5).fit(world.data, seed=0)
 

@@ -107,7 +107,7 @@ class TestSimilar(SourceContract, ExplainerContract):
         return Similar(Transitions().fit(world.data, seed=0))
 
 
-class TestNearest(SourceContract):
+class TestNearest(SourceContract, ExplainerContract):
     def make(self, world: World) -> Nearest:
         return Nearest(Als(factors=20, iterations=4).fit(world.data, seed=0), self.stores(world)["index"])
 

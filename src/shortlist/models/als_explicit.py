@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shortlist import _kernels, ops
 from shortlist.dataset import Dataset, rows_of
 from shortlist.models.als import padded
-from shortlist.types import Candidates, Queries, Ragged, Scores, Vectors
+from shortlist.types import Candidates, Queries, Ragged, Rows, Scores, Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,12 @@ class ExplicitAlsModel:
         product: Scores = np.einsum("nd,nd->n", user[found.query], ops.gather(self.item, found.item, np.nan))
         predicted: Scores = np.clip(base[found.query] + product, self.low, self.high)
         return predicted
+
+    def because(self, queries: Queries, found: Candidates) -> Rows:
+        """The liking whose vector has the largest cosine with the item's, biases left out."""
+        liked = ops.liked(queries.history, 0, len(self.item))
+        shown = ops.gather(self.item, found.item, 0)[:, : self.factors]
+        return ops.nearest_liked(liked, self.item[liked["item"]][:, : self.factors], found.query, shown)
 
     def solve(self, x: Vectors, y: Vectors, rows: Ragged) -> None:
         """Fit each row of `x` to its ratings (columns "item", a row of `y`, and "score"), in place."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shortlist import _kernels, ops
 from shortlist.dataset import Dataset
-from shortlist.derived import Derived, all_rows, kind_of
+from shortlist.derived import Derived, ItemVectors, kind_of
 from shortlist.errors import ConfigError
 from shortlist.protocols import Catalog
 from shortlist.types import Candidates, Column, Columns, Mask, Queries, Ragged, Rows, Scores, Vectors
@@ -106,17 +106,8 @@ class ContentModel:
     def because(self, queries: Queries, found: Candidates) -> Rows:
         """The liking with the largest part of the score."""
         vectors, liked = self._vectors(), self._liked(queries)
-        wanted = ops.pointers(found.query, len(queries))
-        why = np.full(len(found), -1, np.int32)
-        for b in np.unique(found.query):
-            mine, rows = slice(int(wanted[b]), int(wanted[b + 1])), slice(int(liked.ptr[b]), int(liked.ptr[b + 1]))
-            if rows.start == rows.stop:
-                continue
-            item, weight = liked["item"][rows], liked["weight"][rows]
-            part = weight[:, None] * (vectors[item] @ ops.gather(vectors, found.item[mine], 0).T)
-            newest = len(part) - 1 - np.argmax(part[::-1], axis=0)
-            why[mine] = np.where(part.max(axis=0) > 0, item[newest], -1)
-        return why
+        near, shown = vectors[liked["item"]], ops.gather(vectors, found.item, 0)
+        return ops.nearest_liked(liked, near, found.query, shown, liked["weight"])
 
     def _user(self, queries: Queries) -> Vectors:
         return queries.once(self, "user", lambda: self._mean(self._liked(queries)))
@@ -129,35 +120,17 @@ class ContentModel:
 
     @cached_property
     def _vectors(self) -> Derived[Vectors]:
-        return Derived(self.catalog, Reading(self.catalog, self.facets).vectors)
+        names = [each.name for each in self.facets]
+        return Derived(self.catalog, ItemVectors(self.catalog, names, self._width, self._made))
 
+    @property
+    def _width(self) -> int:
+        return self.facets[0].component.shape[1] if self.facets else 1
 
-class Reading:
-    """The vectors of a catalogue; when it is read again only what changed is worked out."""
-
-    def __init__(self, catalog: Catalog, facets: tuple[Facet, ...]) -> None:
-        self._catalog, self._facets = catalog, facets
-        self._held: tuple[Columns, Vectors] = ({}, np.empty((0, 1), np.float32))
-
-    def vectors(self) -> Vectors:
-        """(I, D) of length 1, or 0 for items that say nothing."""
-        rows, known = all_rows(self._catalog), self._catalog.names("item")
-        facets = [each for each in self._facets if each.name in known]
-        columns = self._catalog.read("item", rows, [each.name for each in facets])
-        before, vectors = self._held
-        size = facets[0].component.shape[1] if facets else 1
-        if columns.keys() != before.keys() or len(vectors) > len(rows):
-            before, vectors = {name: column[:0] for name, column in columns.items()}, np.empty((0, size), np.float32)
-        changed = np.ones(len(rows), np.bool_)
-        changed[: len(vectors)] = False
-        for name, column in before.items():
-            changed[: len(vectors)] |= columns[name][: len(vectors)] != column
-        now = np.zeros((len(rows), size), np.float32)
-        now[: len(vectors)] = vectors
-        again = np.flatnonzero(changed)
-        now[again] = _unit(sum((each.vectors(columns[each.name][again]) for each in facets), now[again] * 0))
-        self._held = (columns, now)
-        return now
+    def _made(self, rows: Rows, columns: Columns) -> Vectors:
+        """(R, D) of length 1, or 0 for items that say nothing."""
+        said = [each.vectors(columns[each.name]) for each in self.facets if each.name in columns]
+        return _unit(sum(said, np.zeros((len(rows), self._width), np.float32)))
 
 
 def _facet(name: str, column: Column, least: int, most: int) -> Facet:

@@ -139,17 +139,8 @@ class Item2VecModel:
     def because(self, queries: Queries, found: Candidates) -> Rows:
         """The liking with the largest part of the score: its weight times its cosine with the item."""
         liked = self._liked(queries)
-        why = np.full(len(found), -1, np.int32)
-        for b in np.unique(found.query):
-            said = slice(int(liked.ptr[b]), int(liked.ptr[b + 1]))
-            if said.start == said.stop:
-                continue
-            mine = np.flatnonzero(found.query == b)
-            history, weight = liked["item"][said], liked["weight"][said]
-            part = weight[:, None] * (self.item[history] @ ops.gather(self.item, found.item[mine], 0).T)
-            newest = len(part) - 1 - np.argmax(part[::-1], axis=0)
-            why[mine] = np.where(part.max(axis=0) > 0, history[newest], -1)
-        return why
+        near, shown = self.item[liked["item"]], ops.gather(self.item, found.item, 0)
+        return ops.nearest_liked(liked, near, found.query, shown, liked["weight"])
 
     @cached_property
     def _known(self) -> Mask:

@@ -53,13 +53,18 @@ class PairwiseModel:
         said[~ops.gather(self.known, found.item, False)] = np.nan
         return said
 
+    def because(self, queries: Queries, found: Candidates) -> Rows:
+        """The liking whose vector has the largest cosine with the item's, biases left out."""
+        liked, bias = self._liked(queries.history), self.descent.bias
+        shown = ops.gather(self.item, found.item, 0)[:, :bias]
+        return ops.nearest_liked(liked, self.item[liked["item"]][:, :bias], found.query, shown)
+
     def _user(self, queries: Queries) -> Vectors:
         return queries.once(self, "user", lambda: self.fold_in(queries.history))
 
     def fold_in(self, history: Ragged) -> Vectors:
         """(B, D) vectors of the people with these histories; zeros where nothing known is liked."""
-        liked = ops.liked(history, self.descent.half_life, len(self.item))
-        liked = liked.where(self.known[liked["item"]])
+        liked = self._liked(history)
         if not len(liked["item"]):
             return np.zeros((len(history), self.item.shape[1]), np.float32)
         how = self.descent
@@ -76,6 +81,10 @@ class PairwiseModel:
             how.steps,
             self.seed,
         )
+
+    def _liked(self, history: Ragged) -> Ragged:
+        liked = ops.liked(history, self.descent.half_life, len(self.item))
+        return liked.where(self.known[liked["item"]])
 
 
 def learn(data: Dataset, descent: Descent, epochs: int, popularity: float, *, seed: int, threads: int) -> PairwiseModel:

@@ -18,7 +18,7 @@ from shortlist.dataset import Dataset
 from shortlist.errors import ConfigError, ShapeError
 from shortlist.models import learning
 from shortlist.models.learning import Arrays, Descent, Tensors
-from shortlist.types import Candidates, Queries, Ragged, Scores, Vectors
+from shortlist.types import Candidates, Queries, Ragged, Rows, Scores, Vectors
 
 Array: TypeAlias = NDArray[np.float32]
 EPSILON = 1e-5  # of layer normalisation
@@ -203,13 +203,23 @@ class SasrecModel:
         score = _kernels.products(self._user(queries), self.item, found.query, found.item)
         return np.where(ops.gather(self.known, found.item, False), score, np.float32(np.nan))
 
+    def because(self, queries: Queries, found: Candidates) -> Rows:
+        """The liking that is read whose vector has the largest cosine with the item's: attention tells how a history is
+        mixed, not what of it spoke for an item."""
+        liked = self._liked(queries.history)
+        return ops.nearest_liked(liked, self.item[liked["item"]], found.query, ops.gather(self.item, found.item, 0))
+
     def _user(self, queries: Queries) -> Vectors:
         return queries.once(self, "user", lambda: self.states(queries.history, queries.time))
 
+    def _liked(self, history: Ragged) -> Ragged:
+        """The likings that are read."""
+        said = (history["weight"] > 0) & ops.gather(self.known, history["item"], False)
+        return history.where(said).last(len(self.position))
+
     def states(self, history: Ragged, time: NDArray[np.int64]) -> Vectors:
         """(B, D) the state after the newest liking of each history, asked at `time` (B,); zeros without likings."""
-        said = (history["weight"] > 0) & ops.gather(self.known, history["item"], False)
-        liked = history.where(said).last(len(self.position))
+        liked = self._liked(history)
         state = np.zeros((len(liked), self.item.shape[1]), np.float32)
         asking = np.flatnonzero(liked.length > 0)
         for begin in range(0, len(asking), TOGETHER):

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from shortlist import _kernels, ops
 from shortlist.dataset import Dataset
-from shortlist.derived import Derived, all_rows
+from shortlist.derived import Derived, ItemVectors
 from shortlist.errors import ConfigError, ShapeError
 from shortlist.models import learning
 from shortlist.models.fields import Fields
 from shortlist.models.learning import Arrays, Descent, Tensors
 from shortlist.protocols import Catalog
-from shortlist.types import Candidates, Mask, Queries, Ragged, Rows, Scores, Vectors
+from shortlist.types import Candidates, Columns, Mask, Queries, Ragged, Rows, Scores, Vectors
 
 DEVIATION = 0.1  # of what parameters start from
 SHORTEST = 1e-6  # length below which a vector says nothing
@@ -160,7 +160,7 @@ class Tower:
         total = ops.gather(self.id, row, np.float32(0)) + _bag(self.fact, codes, "code")
         if more is not None:
             total = total + more
-        vector = total + np.maximum(total @ self.up + self.up_shift, 0) @ self.down
+        vector = total + _through(np.maximum(_through(total, self.up) + self.up_shift, 0), self.down)
         length = np.linalg.norm(vector, axis=1, keepdims=True)
         vector = (vector / np.maximum(length, SHORTEST)).astype(np.float32)
         return np.where(total.any(axis=1, keepdims=True), vector, np.float32(0))
@@ -190,34 +190,55 @@ class TwoTowerModel:
         score = _kernels.products(self._user(queries), vectors, found.query, found.item)
         return np.where(ops.gather(known, found.item, False), score, np.float32(np.nan))
 
+    def because(self, queries: Queries, found: Candidates) -> Rows:
+        """The liking that is read whose vector, by the tower of items, has the largest cosine with the item's."""
+        vectors, liked = self._items()[0], self._read(queries.history)
+        return ops.nearest_liked(liked, vectors[liked["item"]], found.query, ops.gather(vectors, found.item, 0))
+
     def _user(self, queries: Queries) -> Vectors:
         return queries.once(self, "user", lambda: self.people(queries.user, queries.history))
 
     def people(self, user: Rows, history: Ragged) -> Vectors:
         """(B, D) unit vectors; zeros for people of whom neither id nor fact nor liking is known."""
         rows = np.where(user < self.catalog.size("user"), user, -1).astype(np.int32)
-        liked = history.where((history["weight"] > 0) & (history["item"] >= 0) & (history["item"] < len(self.history)))
-        liked = liked.last(self.length)
+        liked = self._read(history)
         count = np.maximum(liked.length, 1).astype(np.float32)
         mean = _bag(self.history, liked, "item") / count[:, None]
-        return self.user.vectors(rows, self._codes("user", self.user.fields, rows), mean)
+        return self.user.vectors(rows, self._profile(rows), mean)
+
+    def _read(self, history: Ragged) -> Ragged:
+        """The likings that the tower of people reads."""
+        said = (history["weight"] > 0) & (history["item"] >= 0) & (history["item"] < len(self.history))
+        return history.where(said).last(self.length)
 
     @cached_property
     def _items(self) -> Derived[tuple[Vectors, Mask]]:
-        return Derived(self.catalog, self._every_item)
-
-    def _every_item(self) -> tuple[Vectors, Mask]:
         """(I, D) the vectors of all items of the catalogue, (I,) whether anything is known of each."""
-        rows = all_rows(self.catalog)
-        vectors = self.item.vectors(rows, self._codes("item", self.item.fields, rows))
-        known: Mask = np.any(vectors != 0, axis=1)
-        return vectors, known
+        width = self.item.id.shape[1]
+        vectors = ItemVectors(self.catalog, self.item.fields.names, width, self._made)
+        return Derived(self.catalog, lambda: _with_known(vectors()))
 
-    def _codes(self, entity: str, fields: Fields, rows: Rows) -> Ragged:
-        there = set(self.catalog.names(entity))
+    def _made(self, rows: Rows, facts: Columns) -> Vectors:
+        return self.item.vectors(rows, self.item.fields.codes(facts, len(rows)))
+
+    def _profile(self, rows: Rows) -> Ragged:
+        """The codes of what is known of people."""
+        fields, there = self.user.fields, set(self.catalog.names("user"))
         return fields.codes(
-            self.catalog.read(entity, rows, [each for each in fields.names if each in there]), len(rows)
+            self.catalog.read("user", rows, [each for each in fields.names if each in there]), len(rows)
         )
+
+
+def _with_known(vectors: Vectors) -> tuple[Vectors, Mask]:
+    return vectors, np.asarray(vectors.any(axis=1), np.bool_)
+
+
+def _through(vectors: Vectors, matrix: Vectors) -> Vectors:
+    """vectors (B, D) @ matrix (D, W), each row as if it came alone: BLAS rounds by what comes along, and a vector that
+    is worked out again must be the one of every other process, bit for bit."""
+    rows, width = vectors.shape
+    place = np.tile(np.arange(width, dtype=np.int32), rows)
+    return _kernels.sum_of_rows(np.arange(rows + 1, dtype=np.int64) * width, place, vectors.ravel(), matrix)
 
 
 def _bag(table: Vectors, lists: Ragged, name: str) -> Vectors:

@@ -53,6 +53,13 @@ class Nearest:
         query, place = np.nonzero(row >= 0)
         return Candidates(query.astype(np.int32), row[query, place], {"score": score[query, place]})
 
+    def because(self, queries: Queries, found: Candidates) -> Rows:
+        """The liking, or the item in view, whose vector has the largest cosine with the item's."""
+        item = self.model.item
+        told = ops.liked(queries.history, 0, len(item)) if self.about == "history" else queries.context
+        near, shown = ops.gather(item, told["item"], 0), ops.gather(item, found.item, 0)
+        return ops.nearest_liked(told, near, found.query, shown)
+
     @property
     def full_name(self) -> str:
         """Of the space that holds the vectors of this training."""

@@ -134,3 +134,42 @@ def test_event_ids_are_equal_exactly_when_the_facts_are(facts):
         time.astype(np.int64),
     )
     assert len({tuple(each) for each in ids.tolist()}) == len(set(facts))
+
+
+@given(st.integers(0, 2**32), st.booleans())
+def test_the_nearest_liking_is_the_one_with_the_largest_weighted_cosine(seed, weighed):
+    rng = np.random.default_rng(seed)
+    vectors = rng.integers(-2, 3, (8, 3)).astype(np.float32)  # small numbers: zeros, repeats and exact ties
+    lists = [rng.integers(0, 8, rng.integers(0, 6)).tolist() for _ in range(4)]
+    liked = Ragged.of([{"item": each} for each in lists], {"item": np.int32})
+    weight = rng.integers(1, 4, len(liked["item"])).astype(np.float32) if weighed else np.ones(len(liked["item"]))
+    query = np.sort(rng.integers(0, 4, 12)).astype(np.int32)
+    item = rng.integers(0, 8, 12).astype(np.int32)
+    given_weight = (weight,) if weighed else ()
+    named = ops.nearest_liked(liked, vectors[liked["item"]], query, vectors[item], *given_weight)
+    assert named.dtype == np.int32
+    for row in range(12):
+        said = []
+        for entry in range(int(liked.ptr[query[row]]), int(liked.ptr[query[row] + 1])):
+            near, shown = vectors[liked["item"][entry]].astype(float), vectors[item[row]].astype(float)
+            length = np.linalg.norm(near) * np.linalg.norm(shown)
+            said.append(weight[entry] * float(near @ shown) / length if length else 0.0)
+        if max(said, default=0) <= 0:
+            assert named[row] == -1
+            continue
+        best = [entry for entry in range(len(said)) if said[entry] >= max(said) - 1e-6]
+        mine = liked["item"][int(liked.ptr[query[row]]) + np.array(best)]
+        assert named[row] in mine
+        if (
+            len(set(map(tuple, vectors[mine].tolist()))) == 1
+            and len({weight[liked.ptr[query[row]] + b] for b in best}) == 1
+        ):
+            assert named[row] == mine[-1], "the newest of equals"
+
+
+def test_nearest_liking_of_nothing():
+    nobody, three = empty_items(2), np.ones((3, 2), np.float32)
+    query = np.array([0, 0, 1], np.int32)
+    assert ops.nearest_liked(nobody, np.empty((0, 2), np.float32), query, three).tolist() == [-1, -1, -1]
+    one = Ragged.of([{"item": [5]}], {"item": np.int32})
+    assert len(ops.nearest_liked(one, three[:1], query[:0], three[:0])) == 0

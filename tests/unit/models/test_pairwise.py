@@ -153,3 +153,20 @@ def test_many_threads_are_far_above_popularity_on_films(movielens_100k: Path, re
     shown = offline.ask(model.recall, split.test, 10)
     found = metrics.ranking(metrics.hits(shown, split.test.relevant), split.test.relevant.length, 10)
     assert found["ndcg"].mean() > least  # popularity reaches 0.045
+
+
+def test_the_reason_is_the_nearest_liking_whatever_its_bias() -> None:
+    world = synthetic()
+    model = BPR.fit(world.data, seed=1)
+    model.item[:, model.descent.bias] *= 1000
+    queries = world.queries()
+    found = model.recall(queries, 5)
+    liked = queries.history.where(queries.history["weight"] > 0)
+    factor = model.item[:, : model.descent.bias].astype(np.float64)
+    factor /= np.maximum(np.linalg.norm(factor, axis=1, keepdims=True), 1e-12)
+    told = 0
+    for query, item, why in zip(found.query, found.item, model.because(queries, found), strict=True):
+        cosine = factor[liked["item"][liked.ptr[query] : liked.ptr[query + 1]]] @ factor[item]
+        assert (cosine.max() <= 1e-6) if why < 0 else (factor[why] @ factor[item] >= cosine.max() - 1e-5)
+        told += why >= 0
+    assert told > len(found) / 2

@@ -12,12 +12,12 @@ from shortlist import ops
 from shortlist.dataset import Dataset
 from shortlist.models.fields import Fields
 from shortlist.models.learning import Descent
-from shortlist.models.twotower import TwoTower, TwoTowerModel
+from shortlist.models.twotower import Tower, TwoTower, TwoTowerModel
 from shortlist.packed import pack, unpack
 from shortlist.protocols import Catalog
 from shortlist.stores import open_store
 from shortlist.testing.world import START
-from shortlist.types import Column, Events, Queries, Ragged, empty_history
+from shortlist.types import HISTORY, Candidates, Column, Events, Queries, Ragged, Rows, Vectors, empty_history
 
 pytestmark = pytest.mark.torch
 USERS, ITEMS = 40, 30
@@ -111,6 +111,51 @@ def _mean(table: np.ndarray, history: Ragged) -> np.ndarray:
     return np.array(
         [table[history.take(np.array([row]))["item"]].mean(axis=0) for row in range(len(history))], np.float32
     )
+
+
+def untrained(catalog: Catalog) -> TwoTowerModel:
+    recipe, data = told(catalog)
+    return replace(recipe, descent=replace(DESCENT, epochs=0)).fit(data, seed=0)
+
+
+def test_a_change_of_the_catalogue_is_worked_out_for_the_items_it_is_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = open_store("catalog", "memory:")
+    model = untrained(catalog)
+    asked: list[list[int]] = []
+    worked = Tower.vectors
+
+    def counted(self: Tower, row: Rows, codes: Ragged, more: Vectors | None = None) -> Vectors:
+        if self is model.item:
+            asked.append(row.tolist())
+        return worked(self, row, codes, more)
+
+    monkeypatch.setattr(Tower, "vectors", counted)
+    first, _ = model._items()
+    catalog.put("item", np.int32([4]), {"kind": texts(["iron"])})  # a PATCH
+    new = catalog.rows("item", ["a new loaf"], create=True)
+    catalog.put("item", new, {"kind": texts(["bread"])})  # a PUT
+    second, known = model._items()
+    model._items()
+    model.recall(Queries.of([0]), 5)
+    assert asked == [list(range(ITEMS)), [4, ITEMS]]
+    assert known[ITEMS]
+    assert not np.allclose(first[4], second[4])
+    np.testing.assert_array_equal(np.delete(first, 4, 0), np.delete(second[:ITEMS], 4, 0))
+    afresh, _ = replace(model)._items()
+    np.testing.assert_array_equal(second, afresh, "of another process it is the same, bit for bit")
+
+
+def test_the_reason_is_the_liking_whose_vector_is_nearest() -> None:
+    catalog = open_store("catalog", "memory:")
+    model = untrained(catalog)
+    items = model._items()[0]
+    liked = [3, 8, 5, 12]
+    lists = {"item": liked, "kind": [2] * 4, "value": [5] * 4, "weight": [1, 1, 1, -1], "time": range(4)}
+    queries = Queries.of([-1], history=Ragged.of([{name: list(each) for name, each in lists.items()}], HISTORY))
+    found = Candidates(np.zeros(ITEMS, np.int32), np.arange(ITEMS, dtype=np.int32))
+    cosine = items @ items[liked[:3]].T  # they have the length 1
+    best = np.array(liked)[cosine.argmax(axis=1)]
+    assert model.because(queries, found).tolist() == np.where(cosine.max(axis=1) > 0, best, -1).tolist()
 
 
 def test_codes_of_facts() -> None:
