@@ -36,7 +36,7 @@ def name(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
-PROVIDED = {"opentelemetry": "opentelemetry_sdk", "faiss": "faiss_cpu"}
+PROVIDED = {"opentelemetry": "opentelemetry_sdk", "faiss": "faiss_cpu", "grpc": "grpcio"}
 """Packages that go by another name than the project that brings them."""
 
 

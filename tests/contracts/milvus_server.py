@@ -1,50 +1,83 @@
-"""Runs a Milvus server of its own and a pytest beside it: to be started by `alone`, which gives both a network of their
-own, because the server listens on every address and leaves children behind when it is told to stop."""
+"""A Milvus server for tests, from the wheel `milvus`, and a network of its own for it: it listens on every address and
+leaves children behind when it is told to stop, so `alone` runs pytest where both end with the call."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from time import monotonic, sleep
 
 PORT = 19530
-PATIENCE = 120  # seconds until it listens
+PATIENCE = 120  # seconds until it listens, or has ended
+INSIDE = "SHORTLIST_TEST_MILVUS"  # set where a server may be started
 
 
 def executable() -> str | None:
-    """Where the server is that the wheel `milvus` carries."""
+    """Where the server is that the wheel carries."""
     return shutil.which("milvus-server", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
 
 
 def alone(*tests: str) -> subprocess.CompletedProcess[str]:
-    """Run these tests beside a server; everything ends with this call."""
+    """Run these tests in a network and among processes of their own; everything ends with this call."""
     command = ["unshare", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, __file__, *tests]
-    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
+
+
+class Server:
+    """A server over one folder, to be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [str(executable()), "--data", str(self._folder)]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        self._until(listening=True)
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self._signal(signal.SIGKILL)
+        self._until(listening=False)
+
+    def freeze(self) -> None:
+        """It listens, and answers nobody."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, number)  # the wrapper and the server that it started
+
+    def _until(self, *, listening: bool) -> None:
+        end = monotonic() + PATIENCE
+        while _listens() != listening:
+            assert monotonic() < end, "the server does not listen" if listening else "the server does not end"
+            assert not listening or self._process is None or self._process.poll() is None, "the server has ended"
+            sleep(0.2)
+
+
+def _listens() -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", PORT), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def main() -> int:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        command = [str(executable()), "--data", folder]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", PORT), 1).close()
-                break
-            except OSError:
-                if monotonic() > end or server.poll() is not None:
-                    print("the server does not listen")
-                    return 1
-                sleep(0.2)
-        environment = {**os.environ, "SHORTLIST_TEST_MILVUS": f"127.0.0.1:{PORT}"}
-        tests = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "", *sys.argv[1:]]
-        return subprocess.run(tests, env=environment, check=False).returncode
+    tests = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "", *sys.argv[1:]]
+    return subprocess.run(tests, env={**os.environ, INSIDE: "1"}, check=False).returncode
 
 
 if __name__ == "__main__":
