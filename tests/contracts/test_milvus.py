@@ -185,6 +185,22 @@ class TestMilvusLite(Milvus):
         assert index.search("a", np.ones((1, 3), np.float32), 2)[0].tolist() == [[1, -1]]
         index.close()  # type: ignore[attr-defined]
 
+    def test_more_rows_than_one_answer_holds_are_looked_at_all_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rng = np.random.default_rng(2)
+        held = rng.normal(size=(90, 4)).astype(np.float32)
+        allowed = rng.random(90) < 0.7
+        monkeypatch.setattr("shortlist.stores.milvus.MOST", 20)
+        with self.open(tmp_path) as index:
+            index.build("a", np.arange(90, dtype=np.int32), held)
+            found, score = index.search("a", held[:2], 90, allowed=allowed)
+        true = held[:2] @ held.T
+        for b in range(2):
+            expected = np.flatnonzero(allowed)[np.argsort(-true[b][allowed], kind="stable")]
+            assert found[b].tolist() == [*expected.tolist(), *[-1] * (90 - len(expected))]
+            np.testing.assert_allclose(score[b, : len(expected)], true[b, expected], atol=1e-5)
+
     def test_no_request_is_without_a_deadline(self, tmp_path: Path) -> None:
         with self.open(tmp_path) as index:
             asked: list[tuple[str, Any]] = []

@@ -289,6 +289,7 @@ class MilvusIndex:
                     short.append(b)
             if short:  # a graph misses what few rows match: look at all of them
                 row, held = self._matching(about, condition, until)
+                found[short], scores[short] = -1, np.nan
                 for b in short:
                     score = held @ asked[b]
                     score[np.isin(row, exclude["item"][exclude.ptr[b] : exclude.ptr[b + 1]])] = -np.inf
