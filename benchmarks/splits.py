@@ -57,7 +57,7 @@ SPLITS: Mapping[str, Mapping[str, Callable[[], Split]]] = {
         "leave-last": lambda: leave_last(movielens_100k()),
         "global": lambda: global_time(movielens_100k()),
     },
-    "anime": {"published": lambda: hold_out(anime_ratings())},
+    "anime": {"published": lambda: replace(hold_out(anime_ratings()), name="published")},
     "gowalla": {"published": lambda: published(*gowalla_parts())},
 }
 TIMED = {"movielens-1m", "movielens-100k"}

@@ -150,10 +150,44 @@ def cold(rows: Iterable[Found]) -> str:
     return table(("set", "who or what is new", "algorithm", "NDCG@10", "minus"), lines)
 
 
+def blueprints(rows: Iterable[Found]) -> str:
+    """What each command took and held, and what the lists found of what was taken out of the files."""
+    steps = ("ingest", "train", "evaluate", "publish", "serve")
+    costs: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        if row["benchmark"] == "blueprints" and (row["metric"] == "seconds" or row["split"] == "withheld"):
+            name, _, what = row["model"].partition(" ")
+            cost = figure(row)
+            if row["peak_mb"]:
+                cost = f"{row['value']:.1f} s ({row['params']['cpu_seconds']:.1f} s), {row['peak_mb']:,.0f} MB"
+            key = f"{what}-minus-popular" if "-minus-" in row["metric"] else what
+            costs.setdefault((row["set"], name), {})[key] = cost
+    columns = (*steps, "home", "popular", "home-minus-popular")
+    lines = [(*key, *(each.get(column, "–") for column in columns)) for key, each in costs.items()]
+    return table(("set", "blueprint", *steps, "NDCG@10 of home", "of popularity", "difference"), lines)
+
+
+def promises(rows: Iterable[Found]) -> str:
+    """Which promises every list of a scenario kept, and how many lists kept the others."""
+    asked: dict[tuple[str, str], list[Found]] = {}
+    for row in rows:
+        if row["benchmark"] == "blueprints" and "asked" in row["params"]:
+            asked.setdefault((row["set"], row["model"]), []).append(row)
+    lines = []
+    for (set_name, model), each in asked.items():
+        kept = [row["metric"] for row in each if row["value"] == row["params"]["asked"]]
+        some = [f"{row['metric']} {row['value']:,.0f} of {row['params']['asked']:,}" for row in each]
+        rest = [text for row, text in zip(each, some, strict=True) if row["metric"] not in kept]
+        lines.append((set_name, *model.split(), f"{each[0]['params']['asked']:,}", ", ".join(kept), ", ".join(rest)))
+    return table(("set", "blueprint", "scenario", "lists", "all of them", "the others"), lines)
+
+
 TABLES: Mapping[str, Callable[[Iterable[Found]], str]] = {
     "ann": ann,
+    "blueprints": blueprints,
     "cold": cold,
     "item2vec": item2vec,
+    "promises": promises,
     "quality": quality,
     "kernels": kernels,
     "starts": starts,

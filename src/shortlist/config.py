@@ -87,7 +87,7 @@ class Train:
 
     window: str = ""  # "180d"; empty = everything
     seed: int = 0
-    validation: str = "leave-last"  # leave-last | global: what rankers learn their weights on
+    validation: str = "leave-last"  # leave-last | global | hold-out: what rankers learn their weights on
     models: Mapping[str, Table] = field(default_factory=dict)
 
 
@@ -110,7 +110,7 @@ class PipelineTable:
 class Evaluate:
     """[evaluate] The offline protocol."""
 
-    split: str = "leave-last"  # leave-last | global
+    split: str = "leave-last"  # leave-last | global | hold-out
     k: tuple[int, ...] = (10, 20)
     resamples: int = 1000
     seed: int = 0

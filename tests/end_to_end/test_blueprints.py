@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import blueprints
+from benchmarks.anime_files import LEAST, Files, generated
 from shortlist import config
 from shortlist.config import Settings
 from shortlist.data.load import load
@@ -98,3 +100,38 @@ def test_item2vec(folder: Path, tmp_path: Path, publish: Callable[..., str]) -> 
         assert len(titles(served, user_id="nobody")) == 20
         similar = served.client.get("/v1/items/20/similar").json()["items"]
         assert "20" not in {item["id"] for item in similar}
+
+
+@pytest.fixture(scope="module")
+def files_of_a_world(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return generated(tmp_path_factory.mktemp("world"), users=500, items=800, ratings=50_000)
+
+
+def test_the_generated_files_say_what_they_should(files_of_a_world: Files) -> None:
+    files, ratings = files_of_a_world, files_of_a_world.ratings
+    assert abs(len(ratings) + len(files.withheld) - 50_000) < 300  # rounded for each person
+    assert set(ratings["value"]) <= {-1, *range(1, 11)}
+    assert 0.1 < (ratings["value"] == -1).mean() < 0.3
+    assert not ratings.select("user", "item").is_duplicated().any()
+    assert set(ratings["item"]) <= set(files.genres)
+    assert files.withheld["user"].is_unique().all()
+    assert not len(files.withheld.join(ratings, ["user", "item"]))
+    liked = ratings.filter(ratings["value"] >= LEAST)
+    assert set(files.withheld["user"]) <= set(liked["user"])
+
+
+@pytest.mark.parametrize("name", blueprints.NAMES)
+def test_a_blueprint_from_files_to_answers(name: str, files_of_a_world: Files, tmp_path: Path) -> None:
+    rows = blueprints.run(name, "generated", files_of_a_world, tmp_path, people=30)
+    steps = {row.model.split()[1] for row in rows if row.metric == "seconds" and row.peak_mb}
+    assert steps == {"init", "ingest", "train", "evaluate", "publish", "serve", "ask"}
+    promised = [row for row in rows if "asked" in row.params]
+    assert {row.model.split()[1] for row in promised} == set(config.load(tmp_path, {}).pipelines)
+    for row in promised:
+        if row.metric.startswith("from "):
+            assert row.value > 0, row
+        else:
+            assert row.value == row.params["asked"], row
+    gap = next(row for row in rows if row.metric == "ndcg@10-minus-popular")
+    assert gap.low is not None
+    assert gap.low > 0

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,28 @@ def test_init_does_not_overwrite(shop: Path, tmp_path: Path, run: Run) -> None:
     assert "--force" in done.err
     assert out.read_text() == written
     assert run("init", shop / "items.csv", "--out", out, "--force").code == 0
+
+
+def test_init_begins_with_a_blueprint(tmp_path: Path, run: Run) -> None:
+    shipped = {each.name: each.read_text("utf-8") for each in (files("shortlist") / "blueprints").iterdir()}
+    names = {name.removesuffix(".toml") for name in shipped} - {"default", "annotated"}
+    for name in names:
+        out = tmp_path / name / "shortlist.toml"
+        said = run("init", "--blueprint", name, "--out", out, "--json").json
+        assert (said["blueprint"], said["sources"]) == (name, [])
+        assert out.read_text("utf-8") == shipped[f"{name}.toml"]
+        assert load(out).ingest
+    refused = run("init", "--blueprint", "default", "--out", tmp_path / "none.toml")
+    assert refused.code == 2
+    assert all(name in refused.err for name in names)
+
+
+def test_init_wants_files_or_a_blueprint_and_not_both(shop: Path, tmp_path: Path, run: Run) -> None:
+    for given in ((), (shop / "events.csv", "--blueprint", "anime")):
+        done = run("init", *given, "--out", tmp_path / "shortlist.toml")
+        assert done.code == 2
+        assert "--blueprint NAME" in done.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_init_shows_is_what_the_files_hold(shop: Path, tmp_path: Path, run: Run) -> None:

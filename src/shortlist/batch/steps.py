@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -63,16 +63,19 @@ def rehearse(
     data: Dataset,
     stores: Stores,
     *,
+    pipelines: Sequence[str],
     how: str = "",
     also: Sequence[str] = (),
     progress: Progress = quiet,
 ) -> Rehearsal:
-    """Fit on the past of `data`, its end hidden. DataError when there is too little to hide any."""
+    """Fit `pipelines` on the past of `data`, its end hidden. DataError when there is too little to hide any.
+
+    Rankers are learned for every pipeline: a release needs them all.
+    """
     held = split(data, how or settings.evaluate.split, "evaluate.split")
     learned = learn_rankers(settings, held.final, by_role(stores), progress=_naming("to rank", progress))
-    trained = train(
-        settings, held.final, by_role(stores), learned=learned, also=also, progress=_naming("past", progress)
-    )
+    wanted = replace(settings, pipelines={name: settings.pipelines[name] for name in pipelines})
+    trained = train(wanted, held.final, by_role(stores), learned=learned, also=also, progress=_naming("past", progress))
     return Rehearsal(held, learned, trained)
 
 
@@ -89,7 +92,7 @@ def judge(
     """Fit on the past of `data`, ask about its end, compare with popularity and chance."""
     also = settings.evaluate.ratings
     check_keys(dict.fromkeys(also), list(settings.train.models), "train.models", "evaluate.ratings")
-    rehearsal = rehearse(settings, data, stores, how=how, also=also, progress=progress)
+    rehearsal = rehearse(settings, data, stores, pipelines=pipelines, how=how, also=also, progress=progress)
     held, trained = rehearsal.held, rehearsal.trained
     result = evaluate(
         {name: system(trained.pipelines[name]) for name in pipelines},
@@ -126,9 +129,10 @@ def make_release(
 
     With it goes what the gate needs: golden lists, and the judged pipeline of `rehearsal`, made here when not given.
     """
+    name = judged_pipeline(settings.pipelines)
     if rehearsal is None:
         try:
-            rehearsal = rehearse(settings, data, stores, progress=progress)
+            rehearsal = rehearse(settings, data, stores, pipelines=(name,), progress=progress)
         except DataError:  # too little to hide any of it: the gate will say that quality was not compared
             learned = learn_rankers(settings, data, by_role(stores), progress=_naming("to rank", progress))
     if rehearsal is not None:
@@ -139,7 +143,6 @@ def make_release(
     facts["tables"] = msgspec.to_builtins(settings.pipelines)  # what was made from which table, see scenarios
     parts: dict[str, object] = {"golden": golden(trained.pipelines, data, seed=settings.train.seed)}
     if rehearsal is not None:
-        name = judged_pipeline(trained.pipelines)
         parts["rehearsal"] = {name: rehearsal.trained.pipelines[name]}
     return release.save(settings.releases_path, trained.pipelines, facts, parts=parts), facts
 

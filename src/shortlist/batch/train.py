@@ -12,7 +12,7 @@ import numpy as np
 from shortlist.config import Builder, PipelineTable, Settings
 from shortlist.dataset import Dataset, duration
 from shortlist.errors import ConfigError, DataError
-from shortlist.eval.protocol import Part, Split, global_time, leave_last
+from shortlist.eval.protocol import Part, Split, global_time, hold_out, leave_last
 from shortlist.pipeline import Pipeline, Recall, Trace
 from shortlist.protocols import Catalog, EventLog, Feature, Filter, Ranker, Recipe, Reranker, Scorer, Source
 from shortlist.types import Candidates, Events, Queries, Scores
@@ -61,7 +61,9 @@ def split(data: Dataset, how: str, where: str) -> Split:
         return leave_last(data)
     if how == "global":
         return global_time(data)
-    raise ConfigError(f"is {how!r}", where=where, hint="choose one of: leave-last, global")
+    if how == "hold-out":
+        return hold_out(data)
+    raise ConfigError(f"is {how!r}", where=where, hint="choose one of: leave-last, global, hold-out")
 
 
 def train(

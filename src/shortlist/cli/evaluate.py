@@ -26,7 +26,8 @@ HELP = described(
 def evaluate(
     config: Config = HERE,
     split: Annotated[
-        Literal["leave-last", "global"] | None, typer.Option(help="What is hidden; default: [evaluate] split.")
+        Literal["leave-last", "global", "hold-out"] | None,
+        typer.Option(help="What is hidden; default: [evaluate] split."),
     ] = None,
     against: Annotated[str, typer.Option(metavar="SYSTEM", help="The baseline of differences.")] = "popular",
     pipeline: Annotated[str, typer.Option(metavar="NAME", help="The pipeline to judge.")] = "home",

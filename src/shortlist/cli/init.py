@@ -1,7 +1,7 @@
 """`shortlist init`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,34 +13,59 @@ HELP = described(
     shortlist init events.csv
     shortlist init ratings.dat movies.dat users.dat
     shortlist init clicks.parquet items.jsonl --out shop/shortlist.toml
+    shortlist init --blueprint anime
     """,
     """
     Look at the first rows of your files, guess which hold events, items or users and what each column means, show the
-    guesses with sample values, and write them down as a commented shortlist.toml, to be read and corrected.
+    guesses with sample values, and write them down as a commented shortlist.toml, to be read and corrected. Or begin
+    with a blueprint: a whole system for files of a known shape, which its first lines name.
     """,
 )
 
 
 def init(
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files or SQL URLs.")],
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Files or SQL URLs.")] = None,
+    blueprint: Annotated[
+        Literal["anime", "item2vec"] | None, typer.Option(help="Write this one instead of guessing.")
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the configuration goes.")] = Path("shortlist.toml"),
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    from msgspec import to_builtins
+    from importlib.resources import files as shipped
 
-    from shortlist.cli.failures import Conflict
-    from shortlist.data.guess import guess
-    from shortlist.data.render import render_toml
+    from shortlist.cli.failures import Conflict, Usage
 
     screen = Screen(json=json, quiet=quiet)
+    if bool(files) == bool(blueprint):
+        told = "files and a blueprint are given" if files else "there is nothing to begin with"
+        raise Usage(told, hint="either: shortlist init FILE..., or: shortlist init --blueprint NAME")
     if out.exists() and not force:
         raise Conflict(
             "there is a configuration already",
             where=str(out),
             hint="choose another --out, or write over it with --force",
         )
+    if blueprint:
+        text, found = (shipped("shortlist") / "blueprints" / f"{blueprint}.toml").read_text("utf-8"), []
+    else:
+        text, found = _guessed(screen, files or [], out.parent)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, "utf-8")
+    screen.text(f"written: {out}")
+    screen.result("init", {"written": str(out), "blueprint": blueprint, "sources": found})
+    where = "" if out == Path("shortlist.toml") else f" --config {out}"
+    screen.next(f"read {out}, then: shortlist ingest{where}")
+
+
+def _guessed(screen: Screen, files: list[str], home: Path) -> tuple[str, list[dict[str, Any]]]:
+    """The text of a configuration that loads `files`, and every guess as plain data; the guesses are shown."""
+    from msgspec import to_builtins
+
+    from shortlist.data.guess import guess
+    from shortlist.data.render import render_toml
+
     guesses = guess(files)
     for each in guesses:
         looked = f"{each.rows:,} rows" if each.whole else f"the first {each.rows:,} rows"
@@ -61,9 +86,6 @@ def init(
         for warning in each.warnings:
             screen.text(f"  ! {warning}")
         screen.text("")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render_toml(guesses, out.parent), "utf-8")
-    screen.text(f"written: {out}")
     found = [
         {
             "mapping": to_builtins(each.mapping),
@@ -73,9 +95,7 @@ def init(
         }
         for each in guesses
     ]
-    screen.result("init", {"written": str(out), "sources": found})
-    where = "" if out == Path("shortlist.toml") else f" --config {out}"
-    screen.next(f"read {out}, then: shortlist ingest{where}")
+    return render_toml(guesses, home), found
 
 
 def _few(samples: tuple[str, ...]) -> str:

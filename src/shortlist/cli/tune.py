@@ -45,7 +45,8 @@ def tune(
         str, typer.Option(metavar="NAME@K", help="ndcg, recall, hit, mrr, map or precision.")
     ] = "ndcg@10",
     split: Annotated[
-        Literal["leave-last", "global"] | None, typer.Option(help="Whose validation part; default: [evaluate] split.")
+        Literal["leave-last", "global", "hold-out"] | None,
+        typer.Option(help="Whose validation part; default: [evaluate] split."),
     ] = None,
     trials: Annotated[
         int, typer.Option(metavar="N", min=1, max=10_000, help="Settings of each, old ones counted.")

@@ -54,6 +54,10 @@ def render_toml(guesses: Sequence[Guess], home: Path | None = None) -> str:
             "[events.kinds.rate]",
             f"least = {stars.pop():g}  # the values look like stars: fewer count as seen, not as liked",
         ]
+    events = [guess.mapping for guess in guesses if guess.mapping.entity == "events"]
+    if events and not any(mapping.time for mapping in events):
+        hidden = "one of each person's likings by lot: nothing says which came last"
+        lines += ["", "[train]", 'validation = "hold-out"', "", "[evaluate]", f'split = "hold-out"  # {hidden}']
     return "\n".join(lines) + "\n"
 
 

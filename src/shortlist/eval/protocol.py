@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shortlist import ops
 from shortlist.dataset import Dataset
 from shortlist.errors import ConfigError, DataError
 from shortlist.types import Mask, Queries, Ragged, Rows
@@ -66,7 +67,7 @@ class Part:
 class Split:
     """Tune models of `train` on `valid`; then report models of `final`, with the settings chosen, on `test`."""
 
-    name: str  # leave-last, global, published
+    name: str  # leave-last, global, published, hold-out
     train: Dataset
     valid: Part
     final: Dataset
@@ -135,9 +136,10 @@ def published(train: Dataset, test: Dataset, *, valid: float = 0.1, seed: int = 
 
 
 def hold_out(data: Dataset, *, seed: int = 0) -> Split:
-    """For lists without time: one random liked item of each person is the test answer, another the validation answer.
+    """For lists without time: one liked item of each person, by lot, is the test answer, another the validation answer.
 
     As in `leave_last` the validation item belongs to the history of the test question; train and final have neither.
+    What is asked of data that has grown is new, or was asked before: the lot of an item is drawn from person and item.
     """
     position, nth, count = _shuffled_likings(data, seed)
     _check(bool((count >= 3).any()), "hold-out", "nobody has three liked items")
@@ -145,7 +147,7 @@ def hold_out(data: Dataset, *, seed: int = 0) -> Split:
     place[position[count >= 3]] = nth[count >= 3]
     train, history, known = data.only((place != 0) & (place != 1)), data.only(place != 0), _known(data)
     asked = _asked_after(train, data.only(place == 1), known)
-    return Split("published", train, asked, train, _asked_after(history, data.only(place == 0), known))
+    return Split("hold-out", train, asked, train, _asked_after(history, data.only(place == 0), known))
 
 
 def _asked_after(past: Dataset, later: Dataset, known: Mask) -> Part:
@@ -169,7 +171,10 @@ def _first_likings(data: Dataset) -> NDArray[np.intp]:
 
 def _shuffled_likings(data: Dataset, seed: int) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
     """First likings, each one's place in a random order of its person's, and how many that person has."""
-    position = np.random.default_rng(seed).permutation(_first_likings(data))
+    position = _first_likings(data)
+    drawn_by = data.events.user[position].astype(np.uint64) + ops.mix(np.array([seed], np.uint64))
+    lot = ops.chance(drawn_by, data.events.item[position])
+    position = position[np.argsort(lot, kind="stable")]
     user = data.events.user[position]
     return position, _nth(user), np.bincount(user, minlength=data.n_users)[user]
 

@@ -171,3 +171,11 @@ def test_few_stars_are_no_liking(shop: Shop, values: list[str], least: float | N
     kinds = config.parse(tomllib.loads(render_toml([found]))).kinds.table
     assert kinds["rate"].least == (-float("inf") if least is None else least)
     assert any("look like stars" in warning for warning in found.warnings) == (least is not None)
+
+
+@pytest.mark.parametrize(("column", "split"), [("", "hold-out"), (",ts", "leave-last")])
+def test_where_nothing_has_a_time_what_is_hidden_is_drawn_by_lot(shop: Shop, column: str, split: str) -> None:
+    rows = [f"u{n % 7},i{n % 11},{n % 5 + 1}{column and f',{SPRING + n}'}" for n in range(60)]
+    found = one(shop, "\n".join([f"user_id,item_id,rating{column}", *rows]))
+    settings = config.parse(tomllib.loads(render_toml([found])))
+    assert (settings.evaluate.split, settings.train.validation) == (split, split)

@@ -148,6 +148,20 @@ def test_hold_out_takes_one_and_one_and_keeps_the_rest(rows, seed):
         assert set(heard(split.test)[user]) == {*kept, *valid[user]}
 
 
+@given(histories, histories)
+def test_what_is_held_out_of_data_that_has_grown_is_new_or_was_held_out_before(rows, more):
+    rows, more = ([(who, item, RATE) for who, item, _ in each] for each in (rows, more))
+    enough = {who for who, _, _ in rows if len({item for user, item, _ in rows if user == who}) >= 3}
+    if not enough:
+        return
+    before, after = protocol.hold_out(dataset(rows)), protocol.hold_out(dataset([*rows, *more]))
+    test, valid, test_after, valid_after = map(answers, (before.test, before.valid, after.test, after.valid))
+    for user in enough:  # an item that somebody met twice is in the past, and not asked for
+        new = {item for who, item, _ in more if who == user}
+        assert test_after.get(user, set()) <= new | test.get(user, set())
+        assert valid_after.get(user, set()) <= new | test.get(user, set()) | valid.get(user, set())
+
+
 def test_queries_exclude_the_history_and_allow_what_the_split_knows():
     split = protocol.leave_last(dataset([(0, item, RATE) for item in (4, 2, 5, 1)]))
     queries = split.test.queries
