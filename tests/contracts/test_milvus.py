@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -251,8 +252,9 @@ class TestMilvusServer(Milvus):
         return f"{place}?floor=0.9&timeout=60&deadline=30&prefix=t{crc32(str(folder).encode())}"
 
     def test_a_server_that_does_not_answer_is_given_up(self, tmp_path: Path, server: milvus_server.Server) -> None:
-        with closed(open_store("index", f"{self.url(tmp_path)}&deadline=1&timeout=5")) as index:
+        with self.open(tmp_path) as index:
             index.build("a", at(1), ONE)
+            index._options = replace(index._options, deadline=1.0, timeout=1.0)
             server.freeze()
             try:
                 with pytest.raises(StoreError, match=str(milvus_server.PORT)):
