@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 PORT = 19530
-PATIENCE = 120  # seconds until it listens, or has ended
+PATIENCE = 600  # seconds until it listens, or has ended: it unpacks half a gigabyte first
 INSIDE = "SHORTLIST_TEST_MILVUS"  # set where a server may be started
 
 
