@@ -1,9 +1,10 @@
-"""How fast we fit and rank, as ratios to our peers at equal quality: `python -m benchmarks.kernels --json OUT`.
+"""How fast models fit and rank, as ratios to our peers at equal quality: `python -m benchmarks.kernels --json OUT`.
 
-A ratio is the peer's seconds over ours: larger is better for us. Every library works in a process of its own on the
-same files; they take turns, and the best of the repetitions counts. Fits stop where all libraries are equally good: an
-iterative algorithm makes as many rounds as it needs to come within `SLACK` of the NDCG@100 on validation that the least
-of them reaches at most.
+Two works of every model: the fit, and with what was fitted the hundred best items of everybody. A ratio is the peer's
+seconds over ours: larger is better for us. Each library works in a process of its own on the same files; neither
+loading nor judging is timed; they take turns, and the best of the repetitions counts. Fits stop where all libraries are
+equally good: an iterative algorithm makes as many rounds as it needs to come within `SLACK` of the NDCG@100 on
+validation that the least of them reaches at most. Models that are learned with PyTorch run only when they are named.
 """
 
 from __future__ import annotations
@@ -12,67 +13,35 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.peers.process import Answered, PeerFailed, Worker, write_job
+from benchmarks.item2vec import write_walks
+from benchmarks.peers.process import LEARNED, Answered, PeerFailed, Worker, write_job
+from benchmarks.peers.with_shortlist import RECIPES
+from benchmarks.races import OWN, Params, Race, races
 from benchmarks.rows import ROOT, Row, write
 from benchmarks.splits import SPLITS
 from shortlist.eval import offline
 from shortlist.eval.protocol import Part, Split
 from shortlist.models.als import Als
 
-OWN = "shortlist"
-SETS = {"movielens-1m": "leave-last", "gowalla": "published"}
-ASKED = 3000  # questions that quality is measured on
+SETS = {"movielens-1m": "leave-last", "gowalla": "published", "movielens-100k": "leave-last"}
+USUAL, SMALL = ("movielens-1m", "gowalla"), "movielens-100k"
+TOP = "top-100"  # also names the race that ranks given vectors
+MODELS = (*(name for name in RECIPES if name not in LEARNED), TOP)
+ASKED = 3000  # questions that rounds are chosen on
 PLACES = 100
-ROUNDS = (4, 8, 16)
 SLACK = 0.98
-
-Params = Mapping[str, Any]
-
-
-class Race(NamedTuple):
-    """One algorithm in several libraries, with settings that validation found for each."""
-
-    model: str
-    note: str
-    params: Mapping[str, Params]
-    rounds: Mapping[str, str] = {}  # what the libraries call the number of rounds, where there are any
-
-
-def races(name: str) -> list[Race]:
-    """What is compared on a set."""
-    rounds = {OWN: "iterations", "peer:implicit": "iterations", "peer:irspack": "train_epochs"}
-    dense = name == "movielens-1m"
-    pair, reg = (1.0, 0.003) if dense else (0.014, 0.003)
-    alpha, penalty = (2.0, 10.0) if dense else (50.0, 60.0)
-    found = []
-    for factors in (64, 128):
-        implicit = {"factors": factors, "alpha": alpha, "regularization": penalty}
-        params = {
-            OWN: {"factors": factors},
-            "peer:implicit": implicit,
-            "peer:irspack": {"n_components": factors, "alpha0": pair, "reg": reg},
-            "peer:rectools": implicit,
-        }
-        found.append(Race("als", f"{factors} factors", params, {**rounds, "peer:rectools": "iterations"}))
-    neighbours = {"weighting": "cosine", "neighbours": 100}
-    knn = {
-        OWN: neighbours,
-        "peer:implicit": neighbours,
-        "peer:irspack": {"feature_weighting": "NONE", "top_k": 100},
-        "peer:rectools": neighbours,
-    }
-    found.append(Race("itemknn", "cosine, 100 neighbours", knn))
-    if dense:  # EASE inverts a matrix of items by items
-        ease = {OWN: {"reg": 500.0}, "peer:irspack": {"reg": 500.0}, "peer:rectools": {"regularization": 500.0}}
-        found.append(Race("ease", "", ease))
-    return found
+PATIENCE = 30.0  # seconds: a library that takes longer for a turn gets no other
+PREFIX = {"fit": "", TOP: f"{TOP}-"}  # of the metrics of a work
+SECONDS: Mapping[str, Callable[[Answered], float]] = {"fit": attrgetter("seconds"), TOP: attrgetter("answering")}
 
 
 class Ground(NamedTuple):
@@ -84,57 +53,83 @@ class Ground(NamedTuple):
     environments: Path
     repeats: int
 
-    def part(self, name: str) -> Part:
-        part = self.split.valid if name == "valid" else self.split.test
-        return part if name == "all" else _some(part)
+    @staticmethod
+    def of(name: str, split: Split, folder: Path, environments: Path, repeats: int) -> Ground:
+        """`folder` gets the jobs "valid", some questions, and "test", everybody's."""
+        ground = Ground(name, split, folder, environments, repeats)
+        write_job(folder / "valid", split.train, ground.valid, PLACES)
+        write_job(folder / "test", split.final, split.test, PLACES)
+        return ground
+
+    @property
+    def valid(self) -> Part:
+        part = self.split.valid
+        return part.take(np.sort(np.random.default_rng(17).permutation(len(part))[:ASKED]))
 
 
 def run(ground: Ground, race: Race) -> list[Row]:
-    """Choose the rounds on validation, then fit in turns; rows of quality for each side and of ratios for each peer."""
+    """Choose the rounds on validation, then fit and answer in turns; rows of quality and seconds for each side, and of
+    ratios for each peer."""
+    if race.model == "item2vec":
+        write_walks(ground.folder / "test", ground.split.final)
     params = _equal(ground, race) if race.rounds else dict(race.params)
-    answers = _in_turns(ground, race.model, "test", params)
-    judged = {side: _judge(ground.part("test"), each[0].shown) for side, each in answers.items()}
-    return _rows(ground, race.model, race.note, params, answers, judged)
+    return _rows(ground, race.model, race.note, params, _in_turns(ground, race.model, params), tuple(PREFIX))
 
 
 def rank(ground: Ground, factors: int) -> list[Row]:
     """The hundred best items of everybody, from the same vectors."""
     model = Als(factors=factors).fit(ground.split.final, seed=0)
     path = ground.folder / f"vectors-{factors}.npz"
-    part = ground.part("all")
-    np.savez(path, user=model.fold_in(part.history), item=model.item)
+    np.savez(path, user=model.fold_in(ground.split.test.history), item=model.item)
     sides = (OWN, "peer:implicit", "peer:irspack", "peer:rectools")
-    answers = _in_turns(ground, "top", "all", {side: {"vectors": str(path)} for side in sides})
-    judged = {side: _judge(part, each[0].shown) for side, each in answers.items()}
-    note = f"{len(part)} lists of {PLACES}, {factors} factors"
-    return _rows(ground, "top-100", note, {side: {"factors": factors} for side in sides}, answers, judged)
+    answers = _in_turns(ground, "top", {side: {"vectors": str(path)} for side in sides})
+    note = f"{len(ground.split.test)} lists of {PLACES}, {factors} factors"
+    return _rows(ground, TOP, note, {side: {"factors": factors} for side in sides}, answers, (TOP,))
 
 
 def _equal(ground: Ground, race: Race) -> dict[str, Params]:
     """Each library's settings with the fewest rounds that bring it to the quality all can reach."""
     reached: dict[str, dict[int, float]] = {}
     for side, params in race.params.items():
-        with Worker(side, race.model, ground.folder / "valid", ground.environments) as worker:
-            values = reached[side] = {}
-            for rounds in ROUNDS:
-                answered = worker.ask({**params, race.rounds[side]: rounds})
-                values[rounds] = _judge(ground.part("valid"), answered.shown)[f"ndcg@{PLACES}"]
+        try:
+            with Worker(side, race.model, ground.folder / "valid", ground.environments) as worker:
+                each = {rounds: worker.ask({**params, race.rounds[side]: rounds}).shown for rounds in race.tried}
+        except PeerFailed as failed:
+            _left_out(side, failed)
+            continue
+        values = {rounds: _judge(ground.valid, shown)[f"ndcg@{PLACES}"] for rounds, shown in each.items()}
+        reached[side] = values
         _say(f"  {race.model} {race.note} {side}: " + ", ".join(f"{n}: {v:.4f}" for n, v in values.items()))
     goal = SLACK * min(max(values.values()) for values in reached.values())
     fewest = {side: min(n for n, value in values.items() if value >= goal) for side, values in reached.items()}
-    return {side: {**params, race.rounds[side]: fewest[side]} for side, params in race.params.items()}
+    return {side: {**race.params[side], race.rounds[side]: number} for side, number in fewest.items()}
 
 
-def _in_turns(ground: Ground, model: str, job: str, params: Mapping[str, Params]) -> dict[str, list[Answered]]:
-    answers: dict[str, list[Answered]] = {side: [] for side in params}
+def _in_turns(ground: Ground, model: str, params: Mapping[str, Params]) -> dict[str, list[Answered]]:
+    """What each side did in each of its turns; a peer that fails is left out."""
+    answers: dict[str, list[Answered]] = {}
     with ExitStack() as stack:
-        workers = {
-            side: stack.enter_context(Worker(side, model, ground.folder / job, ground.environments)) for side in params
-        }
-        for _ in range(ground.repeats):
-            for side, worker in workers.items():
-                answers[side].append(worker.ask(params[side]))
+        workers: dict[str, Worker] = {}
+        for turn in range(ground.repeats):
+            for side in params:
+                before = answers.get(side, [])
+                if turn and (not before or before[0].seconds + before[0].answering > PATIENCE):
+                    continue
+                try:
+                    if not turn:
+                        worker = Worker(side, model, ground.folder / "test", ground.environments)
+                        workers[side] = stack.enter_context(worker)
+                    answers[side] = [*before, workers[side].ask(params[side])]
+                except PeerFailed as failed:
+                    _left_out(side, failed)
+                    answers.pop(side, None)
     return answers
+
+
+def _left_out(side: str, failed: PeerFailed) -> None:
+    if side == OWN:
+        raise failed
+    _say(f"left out: {failed}")
 
 
 def _rows(
@@ -143,24 +138,27 @@ def _rows(
     note: str,
     params: Mapping[str, Params],
     answers: Mapping[str, list[Answered]],
-    judged: Mapping[str, Mapping[str, float]],
+    works: Sequence[str],
 ) -> list[Row]:
-    rows = []
-    seconds = {side: [each.seconds for each in tries] for side, tries in answers.items()}
-    best = {side: min(each) for side, each in seconds.items()}
-    for side, values in judged.items():
-        common: dict[str, Any] = {"seconds": round(best[side], 4), "params": params[side], "note": note}
-        for metric, value in values.items():
-            rows.append(Row(model, side, ground.set, ground.split.name, metric, value, **common))
-        if side != OWN:
-            pairs = np.array(seconds[side]) / np.array(seconds[OWN])
-            low, high = float(pairs.min()), float(pairs.max())
-            ratio = best[side] / best[OWN]
-            said = f"{note}; best of {ground.repeats}, low and high of the turns" if note else ""
-            common["note"] = said or f"best of {ground.repeats}, low and high of the turns"
-            rows.append(Row(model, side, ground.set, ground.split.name, "ratio", ratio, low, high, **common))
-        told = f" = {best[side] / best[OWN]:.2f} of ours" if side != OWN else ""
-        _say(f"{ground.set} {model} {note} {side}: {best[side]:.3f} s{told}, ndcg@10 {values['ndcg@10']:.4f}")
+    """Of each side its quality and the seconds of the works, of each peer the ratios."""
+    rows: list[Row] = []
+    for side, turns in answers.items():
+        row = partial(Row, model, side, ground.set, ground.split.name, params=params[side])
+        values = _judge(ground.split.test, turns[0].shown)
+        rows += [row(metric, value, note=note) for metric, value in values.items()]
+        told = []
+        for work in works:
+            took, own = (np.array([SECONDS[work](each) for each in answers[of]]) for of in (side, OWN))
+            best, low, high = (round(float(each), 4) for each in (took.min(), took.min(), took.max()))
+            said = "; ".join(each for each in (note, f"best of {len(took)}, low and high of the turns") if each)
+            rows.append(row(f"{PREFIX[work]}seconds", best, low, high, seconds=best, note=said))
+            told.append(f"{work} {best:.3f} s")
+            if side != OWN:
+                ratio, pairs = float(took.min() / own.min()), took / own[: len(took)]
+                low, high = float(pairs.min()), float(pairs.max())
+                rows.append(row(f"{PREFIX[work]}ratio", ratio, low, high, seconds=best, note=said))
+                told[-1] += f" = {ratio:.2f} of ours"
+        _say(f"{ground.set} {model} {note} {side}: {', '.join(told)}, ndcg@10 {values['ndcg@10']:.4f}")
     return rows
 
 
@@ -169,39 +167,31 @@ def _judge(part: Part, shown: np.ndarray) -> dict[str, float]:
     return {metric: float(np.nanmean(values[metric])) for metric in ("ndcg@10", "recall@20", f"ndcg@{PLACES}")}
 
 
-def _some(part: Part) -> Part:
-    if len(part) <= ASKED:
-        return part
-    return part.take(np.sort(np.random.default_rng(17).permutation(len(part))[:ASKED]))
-
-
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", action="append", choices=list(SETS), help="one set only; may be given twice")
+    parser.add_argument("--only", nargs="+", metavar="MODEL", choices=[*MODELS, *LEARNED], help="these models alone")
     parser.add_argument("--json", type=Path, help="where the rows go")
-    parser.add_argument("--quick", action="store_true", help="MovieLens-1M once: shows that it works, measures nothing")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help=f"{SMALL}, once: shows that it works, measures nothing")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers", type=Path, default=ROOT / ".benchmarks/peers", help="where environments are made")
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     os.environ.pop("OPENBLAS_CORETYPE", None)  # everybody's own choice
-    names = ["movielens-1m"] if given.quick else given.set or list(SETS)
+    names = given.set or ([SMALL] if given.quick else list(USUAL))
+    wanted = given.only or MODELS
     rows: list[Row] = []
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             split = SPLITS[name][SETS[name]]()
-            ground = Ground(name, split, Path(folder), given.peers, 1 if given.quick else given.repeats)
-            for job, train in (("valid", split.train), ("test", split.final), ("all", split.final)):
-                write_job(ground.folder / job, train, ground.part(job), PLACES)
-            for race in races(name):
-                try:
-                    rows += run(ground, race)
-                except PeerFailed as failure:
-                    _say(f"left out: {name} {race.model}: {failure}")
-            for factors in (64, 128):
+            ground = Ground.of(name, split, Path(folder), given.peers, 1 if given.quick else given.repeats)
+            for race in races(name, split.name, split.final.n_users):
+                if race.model in wanted:
+                    rows += run(ground, race._replace(tried=race.tried[:1]) if given.quick else race)
+            for factors in (64, 128) if TOP in wanted else ():
                 rows += rank(ground, factors)
     if given.json:
         write(given.json, "kernels", " ".join(names), rows)

@@ -40,17 +40,20 @@ OWN = {  # libraries whose pins do not go with ours: what is installed, in this 
     "peer:hnswlib": ("hnswlib==0.8.0",),
     "peer:gensim": ("gensim==4.4.0",),
     "peer:spark": ("pyspark==4.3.0", "pandas<3", "scipy"),  # and Java 17
+    "peer:rectools-torch": ("torch==2.13.0", "rectools[torch]==0.19.0"),
     "shortlist-torch": ("torch==2.13.0",),  # with our own environment beside it
 }
-LEARNED = ("sasrec", "twotower")  # ours that are fitted with PyTorch
+LEARNED = ("sasrec", "twotower")  # fitted with PyTorch
+THREADED = ("als", "bpr", "itemknn", "rp3beta", "slim", "top", "userknn")  # libraries run their own threads for these
 
 
 class Answered(NamedTuple):
-    """What a library showed, and what its fitting cost."""
+    """What a library showed, and what that cost."""
 
     shown: Rows  # (B, k)
-    seconds: float
-    peak_mb: float
+    seconds: float  # of fitting
+    peak_mb: float  # of fitting
+    answering: float = 0.0  # seconds, of all questions
 
 
 class PeerFailed(Exception):
@@ -60,10 +63,11 @@ class PeerFailed(Exception):
 def environment(side: str, folder: Path, model: str = "") -> Path:
     """The Python that runs a library: ours, or one made under `folder` when its pins conflict with ours.
 
-    Our own models that are fitted with PyTorch get an environment with it, when ours has none.
+    Models that are fitted with PyTorch get an environment with it; our own, when ours has none. Raises PeerFailed when
+    a library cannot be installed.
     """
-    if side == "shortlist" and model in LEARNED and importlib.util.find_spec("torch") is None:
-        side = "shortlist-torch"
+    if model in LEARNED and f"{side}-torch" in OWN and not (side == "shortlist" and importlib.util.find_spec("torch")):
+        side = f"{side}-torch"
     if side not in OWN:
         return Path(sys.executable)
     home = folder / side.removeprefix("peer:")
@@ -72,7 +76,9 @@ def environment(side: str, folder: Path, model: str = "") -> Path:
         print(f"making an environment for {side} in {home}", file=sys.stderr)
         venv.create(home, with_pip=True)
         for package in OWN[side]:
-            subprocess.run([python, "-m", "pip", "install", "--quiet", package], check=True)
+            done = subprocess.run([python, "-m", "pip", "install", "--quiet", package], check=False)
+            if done.returncode:
+                raise PeerFailed(f"{side}: {package} cannot be installed")
         if side == "shortlist-torch":
             beside = sysconfig.get_path("purelib")
             (next((home / "lib").glob("python*/site-packages")) / "ours.pth").write_text(
@@ -132,7 +138,7 @@ class Worker:
     ) -> None:
         python = environment(side, environments, model.removesuffix("-recent"))
         cores = str(threads or len(os.sched_getaffinity(0)))
-        blas = cores if model.startswith("ease") else "1"  # implicit and irspack run their own threads
+        blas = "1" if model.removesuffix("-recent") in THREADED else cores
         own = {"OMP_NUM_THREADS": cores, "OPENBLAS_NUM_THREADS": blas, "MKL_NUM_THREADS": blas}
         path = {"PYTHONPATH": str(ROOT)} if side == "shortlist" else {}
         command = [str(python), str(HERE / (script or SCRIPTS[side])), model, str(folder)]
@@ -152,7 +158,7 @@ class Worker:
     def ask(self, params: Mapping[str, Any]) -> Answered:
         """Fit with `params` and answer every question of the folder."""
         said = self.tell({"params": params})
-        return Answered(np.load(self.out), said["seconds"], said["peak_mb"])
+        return Answered(np.load(self.out), said["seconds"], said["peak_mb"], said["answering"])
 
     def tell(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request with the file `out` for arrays; the reply."""
@@ -179,6 +185,7 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
         self.process.wait(timeout=60)

@@ -43,7 +43,7 @@ from shortlist.protocols import Catalog, Recipe, Scorer, Source
 from shortlist.rank.weighted import ZBlend
 from shortlist.stores import open_store
 from shortlist.stores.arrays import objects
-from shortlist.types import Column, Columns, Events, Ragged
+from shortlist.types import Column, Columns, Events, Ragged, Rows
 
 RECIPES: Mapping[str, Callable[..., Recipe[Source]]] = {
     "als": Als,
@@ -88,6 +88,7 @@ class Asked:
             for entity, told in json.loads((folder / "facts.json").read_text()).items()
         }
         train = Dataset.of(Events(*columns), users, items, now=int(asked["now"]), **facts)
+        _ = train.matrix, train.sequences  # what the peers' files hold is loaded, not fitted
         history, relevant = (_lists(folder / f"{name}_lists.npz") for name in ("history", "relevant"))
         return Asked(train, Part(asked["user"], asked["time"], history, relevant, asked["known"]), int(asked["k"]))
 
@@ -159,10 +160,14 @@ def fused(job: Asked, params: Mapping[str, Any]) -> Answer:
 
 
 def top(job: Asked, params: Mapping[str, Any]) -> Answer:
-    """Not a fit: the lists of all who ask, from given vectors."""
+    """Nothing to fit: the lists of all who ask, from given vectors."""
     user, item = vectors(params["vectors"])
-    found = ops.top_of_product(user, item, job.k, job.part.history, job.part.known)
-    return lambda: metrics.places(found, len(user), job.k)
+
+    def answer() -> Rows:
+        found = ops.top_of_product(user, item, job.k, job.part.history, job.part.known)
+        return metrics.places(found, len(user), job.k)
+
+    return answer
 
 
 if __name__ == "__main__":
