@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,7 @@ class Descent:
     decay: float = 0.0  # of weights, decoupled
     clip: float = 5.0  # longest gradient
     threads: int = 0  # of PyTorch; 0 = all. One thread repeats a seeded run exactly
+    precision: Literal["float32", "bfloat16"] = "float32"  # of products; bfloat16 where the processor has it (AMX)
     checkpoint: str = ""  # file (.npz) that an interrupted run goes on from, written every epoch; empty = none
 
     def run(
@@ -129,7 +130,9 @@ class Descent:
             torch.manual_seed(seed * 1_000_003 + run.epoch)
             for batch in batches(np.random.default_rng((seed, run.epoch))):
                 run.optimizer.zero_grad()
-                loss(run.parameters, batch).backward()
+                with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
+                    lost = loss(run.parameters, batch)
+                lost.backward()
                 torch.nn.utils.clip_grad_norm_(run.parameters.values(), self.clip)
                 run.optimizer.step()
             reached = score(run.arrays()) if score else run.best_score
@@ -189,6 +192,20 @@ class _Run:
                 parts = [part for part in ("step", "exp_avg", "exp_avg_sq") if f"adam.{part}.{name}" in held]
                 for part in parts:
                     self.optimizer.state[each][part] = self.torch.tensor(held[f"adam.{part}.{name}"])
+
+
+def dropped(torch: Any, state: Any, share: float) -> Any:
+    """`state` with about `share` of its entries at 0 and the others scaled up (Srivastava et al., JMLR 2014).
+
+    The share is rounded to a 256th: one random byte an entry, which numpy draws several times as fast as PyTorch draws
+    its own. The bytes follow from PyTorch's seed.
+    """
+    least = round(share * 256)
+    if not least:
+        return state
+    chance = np.random.default_rng(int(torch.randint(2**62, ())))
+    kept = np.frombuffer(chance.bytes(state.numel()), np.uint8).reshape(tuple(state.shape)) >= least
+    return state * torch.from_numpy(kept).to(state.dtype).mul_(256 / (256 - least))
 
 
 def _read(path: Path | None, key: str) -> Mapping[str, NDArray[Any]]:

@@ -41,9 +41,9 @@ class Sasrec:
     length: int = 100  # newest likings that are read
     inner: int = 4  # width of the inner layer of a block, in widths
     gaps: int = 0  # codes for the time from a liking to the next one, or to the question; 0 = time does not matter
-    dropout: float = 0.2
+    dropout: float = 0.2  # of what the layers add up; weights of attention are kept whole, which makes them fast
     loss: Literal["softmax", "gbce"] = "softmax"
-    negatives: int = 0  # items drawn for each batch to tell from the next one; 0 = all (softmax)
+    negatives: int = 0  # different items drawn for each batch to tell from the next one; 0 = all (softmax)
     calibration: float = 0.75  # t of gBCE: 0 = plain binary cross-entropy, 1 = fully calibrated for the sample
     descent: Descent = field(default_factory=Descent)
 
@@ -114,9 +114,11 @@ class Sasrec:
         drawn = torch.from_numpy(negative)
         right = (state * torch.nn.functional.embedding(target, parameters["item"])).sum(-1)
         wrong = state @ torch.nn.functional.embedding(drawn, parameters["item"]).T
-        wrong = wrong.masked_fill(drawn[None, :] == target[:, None], -1e9)
+        place = torch.full((len(parameters["item"]),), -1).scatter(0, drawn, torch.arange(len(drawn)))[target]
+        hit = torch.nonzero(place >= 0)[:, 0]  # the right one was drawn
+        wrong = wrong.index_put((hit, place[hit]), wrong.new_tensor(-1e9))
         if self.loss == "softmax":
-            return (torch.logsumexp(torch.cat((right[:, None], wrong), 1), 1) - right).mean()
+            return (torch.logaddexp(right, torch.logsumexp(wrong, 1)) - right).mean()
         share = min(1.0, self.negatives / max(1, len(parameters["item"]) - 1))
         beta = share * (self.calibration * (1 - 1 / share) + 1 / share)
         binary = torch.nn.functional.softplus
@@ -134,15 +136,19 @@ class Sasrec:
         state = state + nn.embedding(place.clamp(0, self.length - 1), parameters["position"])
         if self.gaps:
             state = state + nn.embedding(wait, parameters["gap"])
-        state = nn.dropout(state, dropout)
+        state = learning.dropped(torch, state, dropout)
+        later = torch.full((item.shape[1],) * 2, float("-inf")).triu(1)  # what is liked later is not read
         for block in range(self.blocks):
             own = {name: parameters[f"{block}.{name}"] for name in Block.__dataclass_fields__}
             mixed = nn.layer_norm(state, (self.width,), *own["first"], eps=EPSILON) @ own["mix"] + own["mix_shift"]
-            parts = mixed.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-            seen = nn.scaled_dot_product_attention(*parts, is_causal=True, dropout_p=dropout)
-            state = state + nn.dropout(seen.transpose(1, 2).flatten(2) @ own["out"] + own["out_shift"], dropout)
+            question, key, value = mixed.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+            weight = (question * question.shape[-1] ** -0.5) @ key.transpose(-1, -2) + later
+            seen = torch.softmax(weight, -1) @ value
+            mixed = seen.transpose(1, 2).flatten(2) @ own["out"] + own["out_shift"]
+            state = state + learning.dropped(torch, mixed, dropout)
             inner = nn.layer_norm(state, (self.width,), *own["second"], eps=EPSILON) @ own["up"] + own["up_shift"]
-            state = state + nn.dropout(nn.relu(inner) @ own["down"] + own["down_shift"], dropout)
+            outer = nn.relu(inner) @ own["down"] + own["down_shift"]
+            state = state + learning.dropped(torch, outer, dropout)
         return nn.layer_norm(state, (self.width,), *parameters["last"], eps=EPSILON)
 
 
@@ -300,4 +306,5 @@ class _Windows:
             at = np.minimum(self.start[some, None] + np.arange(width), len(self.item) - 1)
             time = self.time[at]
             wait = waits(np.diff(time, axis=1), max(1, self.gaps))
-            yield self.item[at], wait, self.length[some], chance.integers(0, items, negatives)
+            drawn = chance.choice(items, min(negatives, items), replace=False)
+            yield self.item[at], wait, self.length[some], drawn

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from shortlist import ops
 from shortlist.dataset import Dataset
 from shortlist.errors import ConfigError
-from shortlist.models import sasrec
+from shortlist.models import learning, sasrec
 from shortlist.models.learning import Descent, Held, hold_out
 from shortlist.models.sasrec import Sasrec, SasrecModel
 from shortlist.testing.world import START, synthetic
@@ -81,8 +82,9 @@ def test_numpy_serves_what_pytorch_computes(gaps: int) -> None:
         replace(SMALL, negatives=8),
         replace(SMALL, loss="gbce", negatives=8, descent=replace(ONE, epochs=120)),
         replace(SMALL, gaps=4),
+        replace(SMALL, negatives=8, descent=replace(ONE, precision="bfloat16")),
     ],
-    ids=["softmax", "sampled", "gbce", "times"],
+    ids=["softmax", "sampled", "gbce", "times", "bfloat16"],
 )
 def test_the_next_item_follows_from_the_order(recipe: Sasrec) -> None:
     torch()
@@ -125,6 +127,33 @@ def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path) -> None:
     for content in (b"PK\x03\x04 cut short", b""):
         path.write_bytes(content)
         np.testing.assert_array_equal(recipe.fit(ring(), seed=1).item, expected.item)
+
+
+def test_a_share_of_the_states_is_dropped_and_the_others_make_up_for_it() -> None:
+    torch_: Any = torch()
+    state = torch_.ones(200, 50)
+    torch_.manual_seed(3)
+    first = learning.dropped(torch_, state, 0.25).numpy()
+    torch_.manual_seed(3)
+    np.testing.assert_array_equal(learning.dropped(torch_, state, 0.25).numpy(), first)
+    assert set(np.unique(first).tolist()) == {0.0, np.float32(256 / 192)}
+    assert abs((first == 0).mean() - 0.25) < 0.02
+    assert (learning.dropped(torch_, state, 0.25).numpy() != first).any(), "chance goes on"
+    assert learning.dropped(torch_, state, 0.0) is state
+
+
+def test_what_is_drawn_is_never_the_right_item_counted_as_wrong() -> None:
+    """With every item drawn the sampled loss is the whole softmax."""
+    torch_: Any = torch()
+    data = ring()
+    whole, sampled = SMALL, replace(SMALL, negatives=50)
+    start = whole._start(data.n_items, np.random.default_rng(0))
+    windows = sasrec._Windows.of(data.sequences, np.arange(data.n_items), 12, 0)
+    parameters = {name: torch_.from_numpy(each) for name, each in start.items()}
+    for batch in windows.batches(10, 50, data.n_items, np.random.default_rng(1)):
+        assert len(np.unique(batch[3])) == len(batch[3]) == data.n_items
+        found, expected = (float(each._loss(torch_, parameters, *batch)) for each in (sampled, whole))
+        assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_it_stops_when_the_held_out_people_gain_nothing_more() -> None:
