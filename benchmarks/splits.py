@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rows import ROOT
-from shortlist.data import anime, gowalla, movielens
+from shortlist.data import anime, gowalla, movielens, seq
 from shortlist.data.frames import to_dataset
 from shortlist.dataset import Dataset
 from shortlist.errors import NotFound
@@ -48,6 +48,12 @@ def gowalla_parts() -> tuple[Dataset, Dataset]:
     return train, test
 
 
+def beauty() -> Dataset:
+    """The 5-core file of S3-Rec: 22,363 people, 12,101 products, 198,502 reviews in order, all of them likings."""
+    path = folder("seq-s3rec")
+    return to_dataset(seq.sequences(path / "Beauty.txt", path / "Beauty_item2attributes.json"))[0]
+
+
 SPLITS: Mapping[str, Mapping[str, Callable[[], Split]]] = {
     "movielens-1m": {
         "leave-last": lambda: leave_last(movielens_1m()),
@@ -58,9 +64,10 @@ SPLITS: Mapping[str, Mapping[str, Callable[[], Split]]] = {
         "global": lambda: global_time(movielens_100k()),
     },
     "anime": {"published": lambda: replace(hold_out(anime_ratings()), name="published")},
+    "beauty": {"leave-last": lambda: leave_last(beauty())},
     "gowalla": {"published": lambda: published(*gowalla_parts())},
 }
-TIMED = {"movielens-1m", "movielens-100k"}
+TIMED = {"movielens-1m", "movielens-100k", "beauty"}
 """The others say nothing about order: models that read it are left out there."""
 
 
