@@ -47,8 +47,9 @@ def init(
             where=str(out),
             hint="choose another --out, or write over it with --force",
         )
+    found: list[dict[str, Any]] = []
     if blueprint:
-        text, found = (shipped("shortlist") / "blueprints" / f"{blueprint}.toml").read_text("utf-8"), []
+        text = (shipped("shortlist") / "blueprints" / f"{blueprint}.toml").read_text("utf-8")
     else:
         text, found = _guessed(screen, files or [], out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
