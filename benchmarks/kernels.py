@@ -39,7 +39,7 @@ MODELS = (*(name for name in RECIPES if name not in LEARNED), TOP)
 ASKED = 3000  # questions that rounds are chosen on
 PLACES = 100
 SLACK = 0.98
-PATIENCE = 30.0  # seconds: a library that takes longer for a turn gets no other
+PATIENCE = 15.0  # seconds: a library that takes longer for a turn gets no other
 PREFIX = {"fit": "", TOP: f"{TOP}-"}  # of the metrics of a work
 SECONDS: Mapping[str, Callable[[Answered], float]] = {"fit": attrgetter("seconds"), TOP: attrgetter("answering")}
 
