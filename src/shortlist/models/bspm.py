@@ -29,6 +29,7 @@ class Bspm:
     strength: float = 0.2  # of the low-pass beside the heat equation; 0 leaves it out
     time: float = 2.5  # of sharpening; 0 = none
     steps: int = 1  # of the solver
+    user_power: float = 0.5  # a; smaller: people of many likings say more
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
     def fit(self, data: Dataset, *, seed: int) -> GraphFilter:
@@ -39,7 +40,7 @@ class Bspm:
                 where="models.bspm",
             )
         polynomial = sharpening(self.time, self.steps)
-        return filter_of(data.matrix, self.factors, self.strength, polynomial, self.half_life, seed)
+        return filter_of(data.matrix, self.factors, self.strength, polynomial, self.half_life, seed, self.user_power)
 
 
 def sharpening(time: float, steps: int) -> Scores:

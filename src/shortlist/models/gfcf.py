@@ -18,6 +18,7 @@ class GfCf:
 
     factors: int = 256  # singular vectors of the low-pass
     strength: float = 0.3  # of the low-pass beside the linear filter; 0 leaves it out
+    user_power: float = 0.5  # a; smaller: people of many likings say more
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
     def fit(self, data: Dataset, *, seed: int) -> GraphFilter:
@@ -27,4 +28,6 @@ class GfCf:
                 " least 0",
                 where="models.gfcf",
             )
-        return filter_of(data.matrix, self.factors, self.strength, np.ones(1, np.float32), self.half_life, seed)
+        return filter_of(
+            data.matrix, self.factors, self.strength, np.ones(1, np.float32), self.half_life, seed, self.user_power
+        )

@@ -162,15 +162,15 @@ def test_rp3beta_is_a_walk_of_three_steps(world: World) -> None:
     np.testing.assert_allclose(few.max(axis=1), expected.max(axis=1), rtol=1e-4)
 
 
-def normalised(x: Matrix, alpha: float = 0.5) -> Matrix:
+def normalised(x: Matrix, user_power: float = 0.5, item_power: float = 0.5) -> Matrix:
     user, item = x.sum(axis=1, keepdims=True), x.sum(axis=0)
-    return x / np.where(user > 0, user, 1) ** alpha / np.where(item > 0, item, 1) ** (1 - alpha)
+    return x / np.where(user > 0, user, 1) ** user_power / np.where(item > 0, item, 1) ** item_power
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_turbo_cf_is_its_polynomial(world: World, order: int) -> None:
     x, _ = likings(world)
-    first = normalised(x, 0.6)
+    first = normalised(x, 0.6, 0.4)
     p = (first.T @ first) ** 0.8
     if order > 1:
         p /= np.linalg.eigvalsh(p)[-1]
@@ -190,28 +190,32 @@ def said(model: GraphFilter, world: World) -> Matrix:
     return model.score(queries, found).reshape(len(users), -1).astype(np.float64)
 
 
-def blurred(x: Matrix, factors: int, strength: float) -> tuple[Matrix, Matrix]:
-    """The likings after the linear filter and the ideal low-pass, and the linear filter."""
-    first = normalised(x)
+def blurred(x: Matrix, factors: int, strength: float, power: float) -> tuple[Matrix, Matrix]:
+    """The likings after the linear filter and the ideal low-pass, and the linear filter, whose largest value is 1."""
+    first = normalised(x, power)
+    _, values, vectors = np.linalg.svd(first)
+    first, vector = first / values[0], vectors[:factors]
     p, item = first.T @ first, x.sum(axis=0)
-    vector = np.linalg.svd(first)[2][:factors]
     scale = np.sqrt(np.where(item > 0, item, 1))
     return x @ p + strength * (x / scale) @ vector.T @ vector * scale, p
 
 
-def test_gf_cf_is_a_linear_filter_and_an_ideal_one(world: World) -> None:
+@pytest.mark.parametrize("power", [0.5, 0.2])
+def test_gf_cf_is_a_linear_filter_and_an_ideal_one(world: World, power: float) -> None:
     x, seen = likings(world)
-    found = said(GfCf(factors=60, strength=0.3).fit(world.data, seed=0), world)  # of 60 people: all there are
-    expected, _ = blurred(x, 60, 0.3)
+    recipe = GfCf(factors=60, strength=0.3, user_power=power)  # of 60 people: all the vectors there are
+    found = said(recipe.fit(world.data, seed=0), world)
+    expected, _ = blurred(x, 60, 0.3, power)
     lists = x.any(axis=1)
     np.testing.assert_allclose(found[np.ix_(lists, seen)], expected[np.ix_(lists, seen)], rtol=1e-3, atol=1e-4)
     assert np.isnan(found[:, ~seen]).all()
     assert np.isnan(found[~lists]).all()
 
 
-def test_bspm_sharpens_by_runge_and_kutta(world: World) -> None:
+@pytest.mark.parametrize("power", [0.5, 0.2])
+def test_bspm_sharpens_by_runge_and_kutta(world: World, power: float) -> None:
     x, seen = likings(world)
-    state, p = blurred(x, 60, 0.2)
+    state, p = blurred(x, 60, 0.2, power)
     step = 2.0 / 3
     for _ in range(3):
         k1 = -state @ p
@@ -219,7 +223,8 @@ def test_bspm_sharpens_by_runge_and_kutta(world: World) -> None:
         k3 = -(state + step / 2 * k2) @ p
         k4 = -(state + step * k3) @ p
         state = state + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-    found = said(Bspm(factors=60, strength=0.2, time=2.0, steps=3).fit(world.data, seed=0), world)
+    recipe = Bspm(factors=60, strength=0.2, time=2.0, steps=3, user_power=power)
+    found = said(recipe.fit(world.data, seed=0), world)
     lists = x.any(axis=1)
     np.testing.assert_allclose(found[np.ix_(lists, seen)], state[np.ix_(lists, seen)], rtol=1e-2, atol=2e-3)
 
