@@ -26,10 +26,10 @@ _PAIRWISE: Space = {
     "epochs": (15, 30, 60, 120),
     "popularity": (0.0, 0.5, 1.0),
 }
-_BSPM: Space = {
-    "factors": (32, 64, 128, 256, 448),
-    "strength": (0.1, 0.2, 0.3, 0.6, 1.0),
-    "time": (0.5, 1.0, 1.5, 2.0, 2.5),
+_FILTER: Space = {
+    "factors": (64, 128, 256, 512),
+    "strength": (0.05, 0.1, 0.2, 0.4),
+    "user_power": (0.2, 0.3, 0.4, 0.5),
 }
 
 SPACES: Mapping[str, Space] = {
@@ -47,7 +47,7 @@ SPACES: Mapping[str, Space] = {
         "bias": (0.5, 1.0, 1.5, 3.0),
     },
     "models.bpr:Bpr": {**_PAIRWISE, **_RECENCY},
-    "models.bspm:Bspm": {**_BSPM, **_RECENCY},
+    "models.bspm:Bspm": {**_FILTER, "time": (1.0, 1.5, 2.0, 2.5), **_RECENCY},
     "models.content:Content": {"factors": FACTORS, "least": (2, 5, 10), "half_life": (0.0, 1.0, 3.0, 10.0, 30.0)},
     "models.dan:Dan": {
         "reg": (0.1, 0.3, 1.0, 3.0, 10.0),
@@ -57,7 +57,7 @@ SPACES: Mapping[str, Space] = {
     },
     "models.ease:Ease": {"reg": RIDGE, **_RECENCY},
     "models.edlae:Edlae": {"drop": (0.1, 0.2, 0.3, 0.5, 0.7), "reg": RIDGE, **_RECENCY},
-    "models.gfcf:GfCf": {"factors": _BSPM["factors"], "strength": _BSPM["strength"], **_RECENCY},
+    "models.gfcf:GfCf": {**_FILTER, **_RECENCY},
     "models.item2vec:Item2Vec": {
         "pairs": ("sampled", "window"),
         "length": (5, 10, 20, 40),
@@ -104,7 +104,7 @@ SPACES: Mapping[str, Space] = {
         "window": (5, 10, 20),
         "fade": (1.0, 1.5, 3.0, 6.0),
         "half_life": (1.0, 1.5, 2.0, 3.0, 5.0),
-        "power": (0.2, 0.3, 0.4, 0.6, 1.0),
+        "power": (0.2, 0.3, 0.5, 0.7, 1.0),
         "source_power": (0.1, 0.2, 0.4, 0.7),
         "target_power": (0.0, 0.08, 0.2, 0.4),
     },

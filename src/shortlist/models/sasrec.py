@@ -169,15 +169,16 @@ class Block:
 
     def apply(self, state: Array, ptr: NDArray[np.int64], heads: int, *, newest: bool) -> Array:
         """The states (H, D) of lists that begin at `ptr`; of the last row of each list alone with `newest`."""
-        mixed = _normed(state, self.first) @ self.mix + self.mix_shift
-        last = ptr[1:] - 1
+        width, normed = state.shape[1], _normed(state, self.first)
+        offered = normed @ self.mix[:, width:] + self.mix_shift[width:]  # keys and values
         if newest:
-            state = state[last]
+            state, normed = state[ptr[1:] - 1], normed[ptr[1:] - 1]
+        question = normed @ self.mix[:, :width] + self.mix_shift[:width]
         seen = np.empty_like(state)
         for b in range(len(ptr) - 1):
             rows = slice(int(ptr[b]), int(ptr[b + 1]))
             asked = slice(b, b + 1) if newest else rows
-            seen[asked] = _attend(mixed[rows], heads, newest)
+            seen[asked] = _attend(question[asked], offered[rows], heads)
         state = state + (seen @ self.out + self.out_shift)  # a new array: the caller keeps its own
         inner = _normed(state, self.second) @ self.up + self.up_shift
         state += np.maximum(inner, 0, out=inner) @ self.down + self.down_shift
@@ -260,15 +261,13 @@ def _normed(state: Array, scale: Array) -> Array:
     return centred
 
 
-def _attend(mixed: Array, heads: int, newest: bool) -> Array:
-    """What the rows of one list (n, 3 D), or the newest of them, make of those up to them: (n or 1, D)."""
-    count, width = len(mixed), mixed.shape[1] // 3
-    question, key, value = mixed.reshape(count, 3, heads, width // heads).transpose(1, 2, 0, 3)
-    if newest:
-        question = question[:, -1:]
-    weight = question @ key.transpose(0, 2, 1)
+def _attend(question: Array, offered: Array, heads: int) -> Array:
+    """What the rows (q, D) of one list, all or its newest alone, make of keys and values (n, 2 D) up to them: (q, D)."""
+    count, width = len(offered), question.shape[1]
+    key, value = offered.reshape(count, 2, heads, width // heads).transpose(1, 2, 0, 3)
+    weight = question.reshape(len(question), heads, width // heads).transpose(1, 0, 2) @ key.transpose(0, 2, 1)
     weight *= np.float32((width // heads) ** -0.5)
-    if not newest:
+    if len(question) > 1:
         weight[:, np.triu(np.ones((count, count), np.bool_), 1)] = -np.inf
     weight -= weight.max(-1, keepdims=True)
     np.exp(weight, out=weight)
