@@ -262,7 +262,7 @@ def _normed(state: Array, scale: Array) -> Array:
 
 
 def _attend(question: Array, offered: Array, heads: int) -> Array:
-    """What the rows (q, D) of one list, all or its newest alone, make of keys and values (n, 2 D) up to them: (q, D)."""
+    """What the rows (q, D) of one list, all or the newest, make of keys and values (n, 2 D) up to them: (q, D)."""
     count, width = len(offered), question.shape[1]
     key, value = offered.reshape(count, 2, heads, width // heads).transpose(1, 2, 0, 3)
     weight = question.reshape(len(question), heads, width // heads).transpose(1, 0, 2) @ key.transpose(0, 2, 1)
