@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import published
 from benchmarks.item2vec import write_walks
 from benchmarks.peers.process import LEARNED, Answered, PeerFailed, Worker, write_job
 from benchmarks.rows import ROOT, Row, write
@@ -244,7 +245,7 @@ def main(words: Sequence[str] | None = None) -> None:
     for name in given.split or list(SPLITS[given.set])[:1]:
         with tempfile.TemporaryDirectory() as folder:
             ground = Ground.of(given.set, SPLITS[given.set][name](), Path(folder), given.peers, given.quick)
-            rows += run(ground, settings, models)
+            rows += [*run(ground, settings, models), *published.rows(given.set, ground.split.name)]
     if given.json:
         write(given.json, "quality", given.set, rows)
 

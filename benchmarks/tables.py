@@ -29,21 +29,57 @@ def results(folder: Path = RESULTS) -> list[Found]:
 
 
 def quality(rows: Iterable[Found]) -> str:
-    """NDCG@10 of each algorithm beside the best peer of the same name."""
+    """NDCG@10 of each algorithm beside the best peer of the same name, and our measures of longer lists."""
     lines = []
     groups: dict[tuple[str, str, str], list[Found]] = {}
+    longer: dict[tuple[str, str, str, str], str] = {}
     for row in rows:
-        if row["benchmark"] == "quality" and row["metric"] == "ndcg@10" and not row["note"].startswith("refitted"):
+        if row["benchmark"] != "quality" or row["note"].startswith("refitted"):
+            continue
+        if row["metric"] == "ndcg@10":
             groups.setdefault((row["set"], row["split"], row["model"]), []).append(row)
-    for (set_name, split, model), each in sorted(groups.items()):
+        if row["side"] == "shortlist":
+            longer[row["set"], row["split"], row["model"], row["metric"]] = f"{row['value']:.4f}"
+    for key, each in sorted(groups.items()):
         ours = [row for row in each if row["side"] == "shortlist"]
         peers = [row for row in each if row["side"].startswith("peer:")]
         if not ours:
             continue
         best = max(peers, key=lambda row: row["value"], default=None)
         beside = f"{figure(best)} ({best['side'].removeprefix('peer:')})" if best else "–"
-        lines.append((set_name, split, model, figure(max(ours, key=lambda row: row["value"])), beside))
-    return table(("set", "split", "algorithm", "Shortlist, NDCG@10", "best peer"), lines)
+        newest = max(ours, key=lambda row: row["date"])
+        seconds = f"{newest['seconds']:.1f}" if newest["seconds"] else "–"
+        more = (longer.get((*key, metric), "–") for metric in ("recall@20", "ndcg@20"))
+        lines.append((*key, figure(newest), beside, *more, seconds))
+    return table(
+        ("set", "split", "algorithm", "Shortlist, NDCG@10", "best peer", "Recall@20", "NDCG@20", "fit, s"), lines
+    )
+
+
+def published(rows: Iterable[Found]) -> str:
+    """What papers report, beside the best single model of ours by the same measure."""
+    own = [row for row in rows if row["benchmark"] == "quality" and row["model"] != "fused"]
+    found: dict[tuple[str, str, str], dict[str, Found]] = {}
+    for row in own:
+        side = row["side"].partition(":")[0]
+        if side in ("shortlist", "published"):
+            best = found.setdefault((row["set"], row["split"], row["metric"]), {})
+            if side not in best or row["value"] > best[side]["value"]:
+                best[side] = row
+    lines = [
+        (*key, f"{best['published']['value']:.4f} ({best['published']['model']}: {_source(best)})", _ours(best))
+        for key, best in sorted(found.items())
+        if "published" in best and "shortlist" in best
+    ]
+    return table(("set", "split", "measure", "best that is published", "best single model of ours"), lines)
+
+
+def _source(best: Mapping[str, Found]) -> str:
+    return str(best["published"]["side"]).removeprefix("published:")
+
+
+def _ours(best: Mapping[str, Found]) -> str:
+    return f"{figure(best['shortlist'])} ({best['shortlist']['model']})"
 
 
 def kernels(rows: Iterable[Found]) -> str:
@@ -205,6 +241,7 @@ TABLES: Mapping[str, Callable[[Iterable[Found]], str]] = {
     "cold": cold,
     "item2vec": item2vec,
     "promises": promises,
+    "published": published,
     "quality": quality,
     "kernels": kernels,
     "starts": starts,
