@@ -45,12 +45,13 @@ ORDERED = (
     "sasrec",
     "slist",
     "transitions",
+    "trend",
     *(name for name in SPACES if name.endswith("-recent")),
 )  # what came first matters
 LARGE = 20_000  # items beyond which those who need their square are not run
 DENSE = ("ease", "edlae", "dan", "slim", "slist")
 USUAL = tuple(name for name in SPACES if name not in LEARNED)  # the others take an hour and more: name them
-FUSED = ("transitions", "ease-recent", "ease", "als", "itemknn-recent")
+FUSED = ("transitions", "ease-recent", "ease", "als", "itemknn-recent", "userknn", "trend")
 FUSED_UNORDERED = ("ease", "als", "itemknn", "userknn")
 
 

@@ -138,6 +138,7 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
     "itemknn-recent": {"shortlist": {**_KNN, "half_life": HALF_LIFE}},
     "slist": {"shortlist": _own("models.slist:Slist")},
     "transitions": {"shortlist": _own("models.transitions:Transitions")},
+    "trend": {"shortlist": dict(spaces.SPACES["recall.popular:Popular"])},
 }
 
 

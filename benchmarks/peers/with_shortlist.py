@@ -41,6 +41,7 @@ from shortlist.models.warp import Warp
 from shortlist.pipeline import Pipeline, Recall
 from shortlist.protocols import Catalog, Recipe, Scorer, Source
 from shortlist.rank.weighted import ZBlend
+from shortlist.recall.popular import Popular
 from shortlist.stores import open_store
 from shortlist.stores.arrays import objects
 from shortlist.types import Column, Columns, Events, Ragged, Rows
@@ -62,6 +63,7 @@ RECIPES: Mapping[str, Callable[..., Recipe[Source]]] = {
     "slim": Slim,
     "slist": Slist,
     "transitions": Transitions,
+    "trend": Popular,
     "turbocf": TurboCf,
     "twotower": TwoTower,
     "userknn": UserKnn,
@@ -141,9 +143,10 @@ def single(name: str) -> Callable[[Asked, Mapping[str, Any]], Answer]:
 
 
 def pipeline(sources: Mapping[str, Source], scorer: Scorer | None = None) -> Pipeline:
-    """All sources; each judges every candidate."""
+    """All sources; each that can judges every candidate."""
     recalls = {name: Recall(each, PROPOSED) for name, each in sources.items()}
-    return Pipeline(recalls, features={"scores": ModelScores(sources)}, scorer=scorer)
+    judges = {name: each for name, each in sources.items() if callable(getattr(each, "score", None))}
+    return Pipeline(recalls, features={"scores": ModelScores(judges)}, scorer=scorer)
 
 
 def fused(job: Asked, params: Mapping[str, Any]) -> Answer:
