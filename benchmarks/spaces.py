@@ -40,6 +40,16 @@ _ALS = _own("models.als:Als", iterations=16)  # as many as the peers make
 _BPR = _own("models.bpr:Bpr", threads=0)  # as the peer
 _WARP = _own("models.warp:Warp", threads=0)
 _EASE = _own("models.ease:Ease")
+_SASREC: Space = {  # epochs are those until validation rose no more; one thread, so that it repeats exactly
+    "length": (200,),
+    "negatives": (1000,),
+    "descent.epochs": (38,),
+    "descent.held": (0,),
+    "descent.batch": (64,),
+    "descent.average": (0.998,),
+    "descent.precision": ("bfloat16",),
+    "descent.threads": (1,),
+}
 _ITEM2VEC = _own("models.item2vec:Item2Vec", pairs="sampled", length=10, threads=2)  # walks as those of the peer
 _KNN = _own("models.itemknn:ItemKnn")
 _EDLAE = _own("models.edlae:Edlae")
@@ -117,7 +127,7 @@ SPACES: Mapping[str, Mapping[str, Space]] = {
         },
     },
     "content": {"shortlist": _own("models.content:Content")},
-    "sasrec": {"shortlist": {"length": (200,)}},  # one setting each: hours of fitting are not spent twelve times
+    "sasrec": {"shortlist": _SASREC},  # one setting each: hours of fitting are not spent twelve times
     "twotower": {"shortlist": {"width": (64,)}},
     "edlae": {"shortlist": _EDLAE},
     "dan": {"shortlist": _DAN},

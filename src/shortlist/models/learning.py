@@ -82,6 +82,7 @@ class Descent:
     rate: float = 0.001  # of Adam
     decay: float = 0.0  # of weights, decoupled
     clip: float = 5.0  # longest gradient
+    average: float = 0.0  # what the mean of the weights keeps of itself at each step (Polyak, Juditsky 1992); 0 = none
     threads: int = 0  # of PyTorch; 0 = all. One thread repeats a seeded run exactly
     precision: Literal["float32", "bfloat16"] = "float32"  # of products; bfloat16 where the processor has it (AMX)
     checkpoint: str = ""  # file (.npz) that an interrupted run goes on from, written every epoch; empty = none
@@ -135,6 +136,7 @@ class Descent:
                 lost.backward()
                 torch.nn.utils.clip_grad_norm_(run.parameters.values(), self.clip)
                 run.optimizer.step()
+                run.follow(self.average)
             reached = score(run.arrays()) if score else run.best_score
             if score is None or reached > run.best_score:
                 run.best, run.best_score, run.best_epoch = run.arrays(), reached, run.epoch
@@ -152,22 +154,33 @@ class _Run:
         self.parameters: Tensors = {
             name: torch.tensor(each, dtype=torch.float32, requires_grad=True) for name, each in start.items()
         }
+        self.mean = {name: torch.tensor(each, dtype=torch.float32) for name, each in start.items()}
+        self.steps = 0
         self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=descent.rate, weight_decay=descent.decay)
         self.best, self.best_score, self.best_epoch, self.epoch = start, -1.0, 0, 0
 
+    def follow(self, average: float) -> None:
+        """The mean goes after the weights, faster in the first steps than `average` says."""
+        self.steps += 1
+        share = 1 - min(average, self.steps / (self.steps + 10))
+        with self.torch.no_grad():
+            for name, each in self.parameters.items():
+                self.mean[name].lerp_(each, share)
+
     def arrays(self) -> Arrays:
-        return {name: each.detach().numpy().copy() for name, each in self.parameters.items()}
+        return {name: each.numpy().copy() for name, each in self.mean.items()}
 
     def save(self, path: Path | None, key: str) -> None:
         if path is None:
             return
         held: dict[str, NDArray[Any]] = {
             "key": np.array(key),
-            "at": np.array([self.epoch, self.best_epoch], np.int64),
+            "at": np.array([self.epoch, self.best_epoch, self.steps], np.int64),
             "score": np.array(self.best_score),
         }
         for name, each in self.parameters.items():
             held[f"now.{name}"], held[f"best.{name}"] = each.detach().numpy(), self.best[name]
+            held[f"mean.{name}"] = self.mean[name].numpy()
             state = self.optimizer.state.get(each, {})
             held |= {f"adam.{part}.{name}": value.numpy() for part, value in state.items()}
         draft = path.with_name(f".{path.name}.draft")
@@ -183,12 +196,13 @@ class _Run:
         held = _read(path, key)
         if not held:
             return
-        self.epoch, self.best_epoch = (int(each) for each in held["at"])
+        self.epoch, self.best_epoch, self.steps = (int(each) for each in held["at"])
         self.best_score = float(held["score"])
         self.best = {name: held[f"best.{name}"] for name in self.parameters}
         with self.torch.no_grad():
             for name, each in self.parameters.items():
                 each.copy_(self.torch.from_numpy(held[f"now.{name}"]))
+                self.mean[name].copy_(self.torch.from_numpy(held[f"mean.{name}"]))
                 parts = [part for part in ("step", "exp_avg", "exp_avg_sq") if f"adam.{part}.{name}" in held]
                 for part in parts:
                     self.optimizer.state[each][part] = self.torch.tensor(held[f"adam.{part}.{name}"])

@@ -96,7 +96,7 @@ def test_the_next_item_follows_from_the_order(recipe: Sasrec) -> None:
 
 def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     torch()
-    whole = replace(SMALL, dropout=0.2, descent=replace(ONE, epochs=4, held=4))
+    whole = replace(SMALL, dropout=0.2, descent=replace(ONE, epochs=4, held=4, average=0.9))
     cut = replace(whole, descent=replace(whole.descent, checkpoint=str(tmp_path / "run.npz")))
     expected = whole.fit(ring(), seed=1)
     scored, original = [], Held.ndcg
@@ -117,6 +117,15 @@ def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
     assert len(scored) == 12, "two epochs were kept, two were left"
     np.testing.assert_array_equal(found.item, expected.item)
     assert not (tmp_path / "run.npz").exists(), "a training that is done leaves no checkpoint"
+
+
+def test_the_mean_of_the_weights_lies_between_them() -> None:
+    torch()
+    data, epochs = ring(), range(1, 5)
+    plain = [replace(SMALL, descent=replace(ONE, epochs=each)).fit(data, seed=1).item for each in epochs]
+    mean = replace(SMALL, descent=replace(ONE, epochs=4, average=0.99)).fit(data, seed=1).item
+    assert np.abs(mean - plain[-1]).max() > 0
+    assert np.abs(mean - plain[0]).mean() < np.abs(plain[-1] - plain[0]).mean()
 
 
 def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path) -> None:
