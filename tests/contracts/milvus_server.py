@@ -45,6 +45,8 @@ class Server:
     def kill(self) -> None:
         """As a power cut would."""
         self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(60)
         self._until(listening=False)
 
     def freeze(self) -> None:
