@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.peers.process import Answered, Worker, write_job
+from benchmarks.peers.process import LEARNED, Answered, Worker, write_job
 from benchmarks.rows import ROOT, Row, write
 from benchmarks.splits import movielens_1m, movielens_100k
 from shortlist.dataset import Dataset
@@ -86,7 +86,7 @@ def _random(data: Dataset) -> dict[str, System]:
     return {"random": baselines.random(data.n_items)}
 
 
-def run(set_name: str, trial: Trial, environments: Path, quick: bool) -> list[Row]:
+def run(set_name: str, trial: Trial, environments: Path, quick: bool, models: Collection[str]) -> list[Row]:
     """Quality of each model, and its difference to what it must beat."""
     rows: list[Row] = []
     part = trial.part
@@ -108,6 +108,8 @@ def run(set_name: str, trial: Trial, environments: Path, quick: bool) -> list[Ro
     with tempfile.TemporaryDirectory() as place:
         folder = write_job(Path(place), trial.train, part, max(KS))
         for model, given in MODELS[trial.name].items():
+            if model not in models:
+                continue
             params = {**given, **(QUICK if quick and model == "twotower" else {})}
             with Worker(OWN, model, folder, environments) as worker:
                 values = add(model, worker.ask(params), params)
@@ -128,6 +130,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where the rows go")
     parser.add_argument("--quick", action="store_true", help="MovieLens-100K, one epoch: shows that it works")
     parser.add_argument("--only", choices=list(MODELS), help="new people or new items alone")
+    every = sorted({model for models in MODELS.values() for model in models})
+    usual = [model for model in every if model not in LEARNED]
+    parser.add_argument(
+        "--models", nargs="*", choices=every, default=usual, help=f"default: all but {', '.join(LEARNED)}"
+    )
     parser.add_argument("--peers", type=Path, default=ROOT / ".benchmarks/peers", help="where environments are made")
     given = parser.parse_args()
     set_name = "movielens-100k" if given.quick else "movielens-1m"
@@ -135,7 +142,7 @@ def main() -> None:
     rows: list[Row] = []
     for name, make in (("new-users", new_users), ("new-items", new_items)):
         if given.only in (None, name):
-            rows += run(set_name, make(data), given.peers, given.quick)
+            rows += run(set_name, make(data), given.peers, given.quick, given.models)
     if given.json:
         write(given.json, "cold", set_name, rows)
 
