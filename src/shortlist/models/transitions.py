@@ -19,7 +19,10 @@ from shortlist.types import Ragged
 
 @dataclass(frozen=True, slots=True)
 class Transitions:
-    """score(i, j) = count(i, j) ** power / (sum of count(i, .) ** source_power * likes of j ** target_power)."""
+    """score(i, j) = count(i, j) ** power / (sum of count(i, .) ** source_power * likes of j ** target_power).
+
+    The defaults are the best of 13 settings on the validation part of MovieLens-1M, leave-last.
+    """
 
     window: int = 10  # likes ahead that count as following
     fade: float = 1.5  # half-life of a count, in likes between the two items

@@ -234,7 +234,7 @@ def test_without_time_nothing_is_sharpened() -> None:
 
 
 def test_reasons_of_a_filter_are_the_likings_with_the_largest_part(world: World) -> None:
-    model = GfCf(factors=8, half_life=3).fit(world.data, seed=0)
+    model = GfCf(factors=8, user_power=0.5, half_life=3).fit(world.data, seed=0)
     queries = world.queries()
     found = model.recall(queries, 4)
     why, liked = model.because(queries, found), ops.liked(queries.history, 3, world.data.n_items)
