@@ -138,7 +138,7 @@ def command(home: Path, *words: str) -> Done:
     """`shortlist WORDS --json` in `home`, as a process of its own."""
     start, before = perf_counter(), _children()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as told:
-        process = subprocess.Popen(_shortlist(*words), cwd=home, env=_environment(), stdout=out, stderr=told)
+        process = subprocess.Popen(_shortlist(*words), cwd=home, stdout=out, stderr=told)
         peak = 0.0
         while process.poll() is None:
             peak = max(peak, _peak(process.pid))
@@ -158,7 +158,7 @@ def served(home: Path) -> Iterator[tuple[str, int, float]]:
     words = _shortlist("serve", "--port", "0")
     with (
         tempfile.TemporaryFile() as told,
-        subprocess.Popen(words, cwd=home, env=_environment(), stdout=subprocess.PIPE, stderr=told) as server,
+        subprocess.Popen(words, cwd=home, stdout=subprocess.PIPE, stderr=told) as server,
     ):
         try:
             assert server.stdout is not None
@@ -169,10 +169,6 @@ def served(home: Path) -> Iterator[tuple[str, int, float]]:
 
 def _shortlist(*words: str) -> list[str]:
     return [sys.executable, "-m", "shortlist.cli", *words, "--json"]
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
 
 def _children() -> float:
