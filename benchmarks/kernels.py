@@ -35,7 +35,8 @@ from shortlist.models.als import Als
 SETS = {"movielens-1m": "leave-last", "gowalla": "published", "movielens-100k": "leave-last"}
 USUAL, SMALL = ("movielens-1m", "gowalla"), "movielens-100k"
 TOP = "top-100"  # also names the race that ranks given vectors
-MODELS = (*(name for name in RECIPES if name not in LEARNED), TOP)
+COUNTS = ("trend",)  # nothing is fitted that a race could be about
+MODELS = (*(name for name in RECIPES if name not in (*LEARNED, *COUNTS)), TOP)
 ASKED = 3000  # questions that rounds are chosen on
 PLACES = 100
 SLACK = 0.98

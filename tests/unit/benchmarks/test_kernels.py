@@ -37,7 +37,7 @@ def test_peers_of_a_race_have_its_model(name):
 
 def test_every_model_is_raced():
     raced = {race.model for race in races.races("movielens-1m", "leave-last", 6040)}
-    assert raced == set(RECIPES) - {"trend"}  # which counts, and is no model
+    assert raced == set(RECIPES) - set(kernels.COUNTS)
     assert {*kernels.MODELS, *process.LEARNED} == raced | {kernels.TOP}
 
 
