@@ -179,8 +179,7 @@ def _store(folder: Path, to: Path) -> int:
         source.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")
         names = [f"events/{file}" for (file,) in copy.execute("SELECT file FROM segment")]
-        folders = [f"state/{name}" for (name,) in copy.execute("SELECT value FROM meta WHERE key = 'state.folder'")]
-        folders += [f"index/{name}" for (name,) in copy.execute("SELECT folder FROM space")]
+        folders = _named(copy)
         (events,) = copy.execute(
             "SELECT coalesce((SELECT sum(count) FROM segment), 0) + coalesce((SELECT sum(count) FROM tail), 0)"
         ).fetchone()
@@ -188,7 +187,17 @@ def _store(folder: Path, to: Path) -> int:
         names += [f"{name}/{each}" for each in os.listdir(folder / name)]
     for name in names:
         _take(folder / name, to / name)
+    with closing(sqlite3.connect(f"{(folder / FILE).resolve().as_uri()}?mode=ro", uri=True)) as now:
+        gone = set(folders) - set(_named(now))
+    if gone:  # what is no longer named may have been half removed when it was listed
+        raise FileNotFoundError(2, "replaced while it was copied", str(folder / min(gone)))
     return int(events)
+
+
+def _named(sql: sqlite3.Connection) -> list[str]:
+    """The folders of state and vectors that a database names."""
+    folders = [f"state/{name}" for (name,) in sql.execute("SELECT value FROM meta WHERE key = 'state.folder'")]
+    return folders + [f"index/{name}" for (name,) in sql.execute("SELECT folder FROM space")]
 
 
 def _releases(root: Path, to: Path) -> str | None:
