@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +86,31 @@ def test_a_backup_under_load_is_the_state_of_one_moment(
             assert runtime.release.version == release.current(installation.releases_path) == made.release
             answer = Service(runtime, Metrics()).privacy.export("w")
             assert len(answer["events"]) == count - int(before)
+
+
+def test_a_folder_that_is_half_removed_when_it_is_listed_is_not_taken(
+    installation: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer replaces the state just then: the database names the next folder, of the old one a part is left."""
+    with Runtime.open(installation) as runtime:
+        runtime.settle(lambda state: None)  # there is a snapshot
+    listed, replaced = os.listdir, []
+
+    def removing(folder: Path) -> list[str]:
+        if folder.parent.name == "state" and not replaced:
+            following = folder.with_name("999999")
+            shutil.copytree(folder, following)
+            with closing(sqlite3.connect(folder.parents[1] / backup.FILE)) as sql, sql:
+                sql.execute("UPDATE meta SET value = '999999' WHERE key = 'state.folder'")
+            replaced.append(listed(folder))
+            for name in replaced[0][: len(replaced[0]) // 2]:
+                (folder / name).unlink()
+        return listed(folder)
+
+    monkeypatch.setattr(backup.os, "listdir", removing)
+    made = backup.backup(installation, tmp_path / "backup", created=CREATED)
+    taken = [Path(name).parts[-2:] for name in made.files if "/state/" in name]
+    assert replaced and sorted(taken) == sorted(("999999", name) for name in replaced[0])
 
 
 def test_a_restored_installation_answers_as_the_one_that_was_backed_up(installation: Settings, tmp_path: Path) -> None:
