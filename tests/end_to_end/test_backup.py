@@ -110,7 +110,8 @@ def test_a_folder_that_is_half_removed_when_it_is_listed_is_not_taken(
     monkeypatch.setattr(backup.os, "listdir", removing)
     made = backup.backup(installation, tmp_path / "backup", created=CREATED)
     taken = [Path(name).parts[-2:] for name in made.files if "/state/" in name]
-    assert replaced and sorted(taken) == sorted(("999999", name) for name in replaced[0])
+    assert replaced
+    assert sorted(taken) == sorted(("999999", name) for name in replaced[0])
 
 
 def test_a_restored_installation_answers_as_the_one_that_was_backed_up(installation: Settings, tmp_path: Path) -> None:
