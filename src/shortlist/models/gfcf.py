@@ -13,7 +13,7 @@ from shortlist.models.graph_filter import GraphFilter, filter_of
 
 @dataclass(frozen=True, slots=True)
 class GfCf:
-    """Nothing is trained but some singular vectors; the defaults are the best of 7 settings on validation, Gowalla.
+    """Nothing is trained but some singular vectors; the defaults led on validation, Gowalla.
 
     For E likings, I items and D vectors it takes 8 E + 8 D I bytes and 8 rounds of 4 E · D + 4 I · D² operations; a
     query costs 4 E + 2 D I. Catalogues of hundreds of thousands.
