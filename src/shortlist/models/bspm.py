@@ -21,7 +21,7 @@ ORDER = (1.0, 1.0, 1 / 2, 1 / 6, 1 / 24)  # of one step of the method: the serie
 
 @dataclass(frozen=True, slots=True)
 class Bspm:
-    """Nothing is trained but some singular vectors; the defaults led on validation, Gowalla.
+    """Nothing is trained but some singular vectors; the defaults led on validation, Gowalla (time: the paper's).
 
     Memory and fit as GF-CF: 8 E + 8 D I bytes for E likings, I items and D vectors; a query costs 4 E operations for
     each of the 1 + 4 · steps powers, so catalogues of hundreds of thousands, but requests of some milliseconds for each
