@@ -16,7 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.rows import Row, write
-from shortlist.models.learning import Descent
+from shortlist.descent import Descent
 from shortlist.models.sasrec import Sasrec, SasrecModel
 from shortlist.testing.world import synthetic
 from shortlist.types import Ragged

@@ -26,7 +26,10 @@ from shortlist.errors import ConfigError, NotFound
 
 T = TypeVar("T")
 Table = Mapping[str, Any]
-ROOMS = ("recall", "models", "features", "filters", "rank", "rerank", "stores", "data", "eval", "pipeline", "types")
+ROOMS = (
+    *("recall", "models", "features", "filters", "rank", "rerank", "stores", "data", "eval"),
+    *("pipeline", "descent", "types"),
+)
 ROLES: Mapping[type, str] = {
     protocols.Catalog: "catalog",
     protocols.EventLog: "log",

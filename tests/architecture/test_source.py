@@ -26,7 +26,7 @@ HOME_OF = {
     "asyncmy": {"stores", "data"},
     "psycopg": {"stores", "data"},
     "opentelemetry": {"serve"},
-    "torch": {"models"},
+    "torch": {"descent.py"},
     "optuna": {"batch"},
 }
 """Libraries that only some rooms may know."""

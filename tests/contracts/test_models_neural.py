@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shortlist.models.learning import Descent
+from shortlist.descent import Descent
 from shortlist.models.sasrec import Sasrec
 from shortlist.models.twotower import TwoTower
 from shortlist.testing.contracts import ExplainerContract, RecipeContract, ScorerContract, SourceContract

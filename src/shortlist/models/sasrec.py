@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from shortlist import _kernels, ops
 from shortlist.dataset import Dataset
+from shortlist.descent import Arrays, Descent, Tensors, digest, dropped, library
 from shortlist.errors import ConfigError, ShapeError
 from shortlist.models import learning
-from shortlist.models.learning import Arrays, Descent, Tensors
 from shortlist.types import Candidates, Queries, Ragged, Rows, Scores, Vectors
 
 Array: TypeAlias = NDArray[np.float32]
@@ -66,7 +66,7 @@ class Sasrec:
         windows = _Windows.of(rest, item, self.length, self.gaps)
         if not self.descent.epochs or not len(windows.start):
             return self._model(start, item, data.n_items)
-        torch = learning.library("models.sasrec")
+        torch = library("models.sasrec")
         learned = self.descent.run(
             torch,
             start,
@@ -74,7 +74,7 @@ class Sasrec:
             lambda chance: windows.batches(self.descent.batch, self.negatives, len(item), chance),
             (lambda arrays: held.ndcg(self._model(arrays, item, data.n_items))) if len(held.queries) else None,
             seed=seed,
-            facts=(self, learning.digest(rest.ptr, rest["item"], rest["time"])),
+            facts=(self, digest(rest.ptr, rest["item"], rest["time"])),
         )
         return self._model(learned, item, data.n_items)
 
@@ -136,7 +136,7 @@ class Sasrec:
         state = state + nn.embedding(place.clamp(0, self.length - 1), parameters["position"])
         if self.gaps:
             state = state + nn.embedding(wait, parameters["gap"])
-        state = learning.dropped(torch, state, dropout)
+        state = dropped(torch, state, dropout)
         later = torch.full((item.shape[1],) * 2, float("-inf")).triu(1)  # what is liked later is not read
         for block in range(self.blocks):
             own = {name: parameters[f"{block}.{name}"] for name in Block.__dataclass_fields__}
@@ -145,10 +145,10 @@ class Sasrec:
             weight = (question * question.shape[-1] ** -0.5) @ key.transpose(-1, -2) + later
             seen = torch.softmax(weight, -1) @ value
             mixed = seen.transpose(1, 2).flatten(2) @ own["out"] + own["out_shift"]
-            state = state + learning.dropped(torch, mixed, dropout)
+            state = state + dropped(torch, mixed, dropout)
             inner = nn.layer_norm(state, (self.width,), *own["second"], eps=EPSILON) @ own["up"] + own["up_shift"]
             outer = nn.relu(inner) @ own["down"] + own["down_shift"]
-            state = state + learning.dropped(torch, outer, dropout)
+            state = state + dropped(torch, outer, dropout)
         return nn.layer_norm(state, (self.width,), *parameters["last"], eps=EPSILON)
 
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from shortlist import _kernels, ops
 from shortlist.dataset import Dataset
 from shortlist.derived import Derived, ItemVectors
+from shortlist.descent import Arrays, Descent, Tensors, digest, library
 from shortlist.errors import ConfigError, ShapeError
 from shortlist.models import learning
 from shortlist.models.fields import Fields
-from shortlist.models.learning import Arrays, Descent, Tensors
 from shortlist.protocols import Catalog
 from shortlist.types import Candidates, Columns, Mask, Queries, Ragged, Rows, Scores, Vectors
 
@@ -73,7 +73,7 @@ class TwoTower:
         start["history"][np.bincount(rest["item"], minlength=data.n_items) == 0] = 0
         if not self.descent.epochs or not len(rest["item"]):
             return self._model(start, fields)
-        torch = learning.library("models.twotower")
+        torch = library("models.twotower")
         examples = _Examples(rest, *codes, self.length, self.negatives, self.forget)
         learned = self.descent.run(
             torch,
@@ -84,7 +84,7 @@ class TwoTower:
             seed=seed,
             facts=(
                 {name: getattr(self, name) for name in self.__slots__ if name != "catalog"},
-                learning.digest(rest.ptr, rest["item"], *(part for each in codes for part in (each.ptr, each["code"]))),
+                digest(rest.ptr, rest["item"], *(part for each in codes for part in (each.ptr, each["code"]))),
             ),
         )
         return self._model(learned, fields)

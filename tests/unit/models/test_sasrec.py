@@ -13,9 +13,10 @@ import pytest
 
 from shortlist import ops
 from shortlist.dataset import Dataset
+from shortlist.descent import Descent, dropped
 from shortlist.errors import ConfigError
-from shortlist.models import learning, sasrec
-from shortlist.models.learning import Descent, Held, hold_out
+from shortlist.models import sasrec
+from shortlist.models.learning import Held, hold_out
 from shortlist.models.sasrec import Sasrec, SasrecModel
 from shortlist.testing.world import START, synthetic
 from shortlist.types import HISTORY, Events, Queries, Ragged
@@ -142,13 +143,13 @@ def test_a_share_of_the_states_is_dropped_and_the_others_make_up_for_it() -> Non
     torch_: Any = torch()
     state = torch_.ones(200, 50)
     torch_.manual_seed(3)
-    first = learning.dropped(torch_, state, 0.25).numpy()
+    first = dropped(torch_, state, 0.25).numpy()
     torch_.manual_seed(3)
-    np.testing.assert_array_equal(learning.dropped(torch_, state, 0.25).numpy(), first)
+    np.testing.assert_array_equal(dropped(torch_, state, 0.25).numpy(), first)
     assert set(np.unique(first).tolist()) == {0.0, np.float32(256 / 192)}
     assert abs((first == 0).mean() - 0.25) < 0.02
-    assert (learning.dropped(torch_, state, 0.25).numpy() != first).any(), "chance goes on"
-    assert learning.dropped(torch_, state, 0.0) is state
+    assert (dropped(torch_, state, 0.25).numpy() != first).any(), "chance goes on"
+    assert dropped(torch_, state, 0.0) is state
 
 
 def test_what_is_drawn_is_never_the_right_item_counted_as_wrong() -> None:

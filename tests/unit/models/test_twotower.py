@@ -10,8 +10,8 @@ import pytest
 
 from shortlist import ops
 from shortlist.dataset import Dataset
+from shortlist.descent import Descent
 from shortlist.models.fields import Fields
-from shortlist.models.learning import Descent
 from shortlist.models.twotower import Tower, TwoTower, TwoTowerModel
 from shortlist.packed import pack, unpack
 from shortlist.protocols import Catalog
