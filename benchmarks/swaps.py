@@ -241,7 +241,8 @@ def measure_rollback(times: int) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)
-        settings, first = recommend.prepare(home, 1.0)
+        settings = recommend.prepare(home, 1.0)
+        first = str(release.current(settings.releases_path))
         releases = [_again(settings, first), first]
         size = sum(each.stat().st_size for each in (settings.releases_path / first).rglob("*")) / 1e6
         (home / "shortlist.toml").write_text("", "utf-8")
