@@ -74,6 +74,14 @@ def test_what_is_asked_for_is_what_comes(served: Served) -> None:
         assert expected or "user_id" in query
 
 
+@pytest.mark.parametrize("number", ["0", "6", "2025", "6.8e-301", "-1", "1e9", "nan"])
+@pytest.mark.parametrize("name", ["since", "until"])
+def test_a_number_is_no_time(served: Served, name: str, number: str) -> None:
+    answer = served.client.get("/v1/events", params={name: number})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == f"/{name}"
+
+
 def test_a_cursor_is_good_for_its_listing_only(served: Served) -> None:
     cursor = served.client.get("/v1/events?user_id=u3&page_size=2").json()["next_cursor"]
     assert served.client.get("/v1/events", params={"user_id": "u3", "cursor": cursor}).status_code == 200

@@ -294,9 +294,26 @@ def decode(body: bytes, kind: type[T]) -> T:
 def parameters(given: Mapping[str, str], kind: type[T]) -> T:
     """Query parameters as `kind`."""
     try:
-        return msgspec.convert(dict(given), kind, strict=False)
+        asked = msgspec.convert(dict(given), kind, strict=False)
     except msgspec.ValidationError as error:
         raise _invalid(error, kind) from None
+    for name, text in given.items():
+        if isinstance(getattr(asked, name, None), datetime) and _is_number(text):  # seconds since 1970 to msgspec
+            raise Refusal(
+                "invalid_argument",
+                f"{text!r} is a number, not a time",
+                hint="write a time as RFC 3339 has it, with a zone, such as 2026-01-31T12:00:00Z",
+                pointer=f"/{name}",
+            )
+    return asked
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def identifier(value: str | int, where: str) -> str:
