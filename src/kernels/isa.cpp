@@ -1,5 +1,7 @@
 // Compiled once per instruction set; SHORTLIST_ISA names the variant.
 #include "codes.hpp"
+#include "dense.hpp"
+#include "forest.hpp"
 #include "least_squares.hpp"
 #include "pairwise.hpp"
 #include "skip_gram.hpp"
@@ -16,4 +18,6 @@ extern const Table JOIN(kernels_, SHORTLIST_ISA) = {
     skip_gram,
     pairwise_epoch, pairwise_fold,
     nearest_codes,
+    dense,
+    forest,
 };

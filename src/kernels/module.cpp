@@ -8,8 +8,11 @@
 void bind_funnel(nb::module_ &m);  // funnel.cpp
 void bind_walks(nb::module_ &m);  // walks.cpp
 void bind_pairwise(nb::module_ &m);  // pairwise.cpp
+void bind_ratings(nb::module_ &m);  // ratings.cpp
 void bind_slim(nb::module_ &m);  // slim.cpp
 void bind_codes(nb::module_ &m);  // codes.cpp
+void bind_rankers(nb::module_ &m);  // rankers.cpp
+void bind_trees(nb::module_ &m);  // trees.cpp
 
 extern const Table kernels_baseline;
 #if defined(SHORTLIST_X86_VARIANTS)
@@ -509,8 +512,11 @@ NB_MODULE(_kernels, m) {
     bind_funnel(m);
     bind_walks(m);
     bind_pairwise(m);
+    bind_ratings(m);
     bind_slim(m);
     bind_codes(m);
+    bind_rankers(m);
+    bind_trees(m);
     m.def("variants", &variants);
     m.def("use", &use, "name"_a);
 }

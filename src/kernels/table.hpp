@@ -163,6 +163,36 @@ struct PairwiseJob {  // people and items so that what a person likes scores abo
     uint64_t seed;
 };
 
+struct DenseJob {  // out = plus + times * (start + x @ weight), or without plus and times; below 0 made 0 with `relu`
+    const float *x;  // (N, width)
+    int64_t width;
+    const float *weight;  // (width, stride), zeros after `columns`; stride a multiple of 64
+    int64_t columns, stride;
+    const float *start;  // (S, columns)
+    const int32_t *owner;  // (N) the row of `start`; null = the first
+    const float *times, *plus;  // (N, columns) or null
+    bool relu;
+    float *out;  // (N, columns)
+};
+
+struct Condition {  // of a node: a row with a larger value keeps of a tree's leaves those in `kept`
+    float threshold;
+    uint32_t kept;
+    int32_t word;  // which 32 leaves
+    int32_t column;  // twice the column, and 1 where a row without a value goes left
+};
+
+struct ForestJob {  // the sum of the leaves that rows end in
+    const float *value;  // (N, width)
+    int64_t width;
+    const Condition *condition;  // (conditions), by column
+    int64_t conditions;
+    const int64_t *word;  // (trees) the first word of each tree; its first leaf is bit 0 of it
+    int64_t trees, words;
+    const double *leaf;  // (words * 32)
+    double *out;  // (N)
+};
+
 struct Table {
     const char *name;
     int32_t lanes;
@@ -188,6 +218,8 @@ struct Table {
     void (*pairwise_epoch)(const PairwiseJob &, int64_t begin, int64_t end);  // steps
     void (*pairwise_fold)(const PairwiseJob &, int64_t begin, int64_t end);  // people
     void (*nearest_codes)(const CodesJob &, int64_t begin, int64_t end);
+    void (*dense)(const DenseJob &, int64_t begin, int64_t end);
+    void (*forest)(const ForestJob &, int64_t begin, int64_t end);
 };
 
 extern const Table *active;  // of the instruction set in use

@@ -202,6 +202,53 @@ def pairwise_fold(
     Nobody's vector depends on who else is asked for.
     """
 
+def rating_epoch(
+    user: Floats,
+    item: Floats,
+    implied: Floats,
+    drift: Floats,
+    ptr: Pointers,
+    index: Ints,
+    value: Floats,
+    since: Floats,
+    slot: Ints,
+    slot_bias: Floats,
+    factors: int,
+    rate: float,
+    reg: float,
+    reg_bias: float,
+    reg_drift: float,
+    seed: int,
+) -> None:
+    """In place, one pass of stochastic descent over everybody's ratings, people in an order drawn from `seed`.
+
+    rating = q[K] + p[K + 1] + since * a[K + 1] + slot_bias[slot] + q . (p + sum y / sqrt(n) + since * a), where q, p, y
+    and a are rows of `item` (I, D), `user` (U, D), `implied` (I, D) and `drift` (U, D), K = `factors`, D at least K + 2.
+    `implied`, `drift` with `since` (E,), and `slot` (E,) may be empty: then that part is left out.
+    """
+
+def gibbs_factor(
+    residual: Floats,
+    own: Ints,
+    other: Ints,
+    precision: Floats,
+    x: Floats,
+    ptr: Pointers,
+    row: Ints,
+    value: Floats,
+    weight: Floats,
+    total: Floats,
+    prior: Floats,
+    prior_precision: Floats,
+    seed: int,
+) -> None:
+    """In place, a draw of `weight` (F,), each given all others: a part of rating n is x[other] * total[own], where
+    total (R,) is the sum of value * weight over the owner's features.
+
+    The features are columns of a sparse matrix: (ptr, row, value) for each of F the owners that have it. `residual` (E,)
+    is what is left of the ratings, `precision` (E,) of their noise; both it and `total` follow the draw.
+    """
+
 def order(key: Pointers) -> Pointers:
     """(N,) positions that put `key` in rising order, equal keys as they come: np.argsort(kind="stable") by digits."""
 
@@ -362,3 +409,40 @@ def skip_gram(
 
     Noise is drawn by `noise` (I,), an occurrence counts with the chance `keep` (I,). One thread repeats exactly.
     """
+
+def dense(x: Floats, weight: Floats, start: Floats, owner: Ints, relu: bool = False, threads: int = 0) -> Floats:
+    """(N, M) start[owner] + x (N, K) @ weight (K, M); `owner` (N,) rows of `start` (S, M), empty = its only row.
+
+    Summed over the inputs in order: a row has the same bits in any batch, and when `start` holds its first inputs' sum.
+    """
+
+def cross(
+    x: Floats, weight: Floats, start: Floats, owner: Ints, times: Floats, plus: Floats, threads: int = 0
+) -> Floats:
+    """(N, M) plus + times * (start[owner] + x @ weight), as `dense`."""
+
+class Forest:
+    """Boosted trees. Node n reads `column` and sends a row to below[n, 0] when it holds at most the threshold, else to
+    below[n, 1]; one without a value (NaN) goes to below[n, 0] where `nothing_left` says so.
+
+    A number below 0 is the leaf ~number; children come after their parents; `root` (T,) is where each tree begins.
+    `cover` (M,) and `leaf_cover` (L,) say how much was learned from at each node and leaf, above 0.
+    """
+
+    def __init__(
+        self,
+        root: Ints,
+        column: Ints,
+        threshold: Floats,
+        below: Ints,
+        nothing_left: Bools,
+        leaf: NDArray[np.float64],
+        cover: NDArray[np.float64],
+        leaf_cover: NDArray[np.float64],
+    ) -> None: ...
+    def sums(self, value: Floats, threads: int = 1) -> NDArray[np.float64]:
+        """(N,) the sum of the leaves that each row of `value` (N, F) ends in."""
+
+    def parts(self, value: Floats) -> NDArray[np.float64]:
+        """(N, F + 1) what each column adds to that sum, and last what is expected of any row (TreeSHAP, Lundberg
+        et al., Nature Machine Intelligence 2020)."""
