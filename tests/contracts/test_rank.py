@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from shortlist.descent import Descent
+from shortlist.rank.calibrate import Calibrated, CalibratedModel
 from shortlist.rank.dcn import Dcn, DcnModel
 from shortlist.rank.deepfm import DeepFm, DeepFmModel
 from shortlist.rank.din import Din, DinModel
@@ -57,6 +58,16 @@ class TestLogistic(RankerContract):
 class TestLogisticModel(ScorerContract, AdditiveContract):
     def make(self, world: World) -> LogisticModel:
         return learned(Logistic(), world)  # type: ignore[no-any-return]
+
+
+class TestCalibrated(RankerContract):
+    def make(self, world: World) -> Calibrated:
+        return Calibrated(Logistic())
+
+
+class TestCalibratedModel(ScorerContract):
+    def make(self, world: World) -> CalibratedModel:
+        return learned(Calibrated(Logistic(), how="platt"), world)  # type: ignore[no-any-return]
 
 
 def networks(width: int = 4) -> Mapping[str, Any]:
