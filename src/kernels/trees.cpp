@@ -4,71 +4,6 @@
 
 namespace {
 
-// Node n sends a row to `below[2 n]` when its column holds at most the threshold (or nothing, and nothing goes there),
-// else to `below[2 n + 1]`; a number below 0 is the leaf ~number. Children come after their parents.
-struct Trees {
-    const int32_t *root;  // (T) first node of each tree, or its only leaf as ~leaf
-    int64_t trees;
-    const int32_t *column;  // (M)
-    const float *threshold;  // (M)
-    const int32_t *below;  // (M, 2)
-    const bool *nothing_left;  // (M) where a row without a value goes
-    const double *leaf;  // (L)
-
-    int32_t next(int32_t node, const float *row) const {
-        const float value = row[column[node]];
-        const bool left = value <= threshold[node] || (std::isnan(value) && nothing_left[node]);
-        return below[2 * static_cast<int64_t>(node) + !left];
-    }
-};
-
-Trees trees_of(const Array<int32_t> &root, const Array<int32_t> &column, const Array<float> &threshold, const Matrix<int32_t> &below,
-               const Array<bool> &nothing_left, const Array<double> &leaf, int64_t width) {
-    const auto nodes = static_cast<int64_t>(column.shape(0)), leaves = static_cast<int64_t>(leaf.shape(0));
-    check(threshold.shape(0) == column.shape(0) && below.shape(0) == column.shape(0) && below.shape(1) == 2 &&
-              nothing_left.shape(0) == column.shape(0),
-          "column, threshold, below and nothing_left must have one entry for each node");
-    const auto inside = [&](int32_t to, int64_t from) { return to < 0 ? ~to < leaves : to > from && to < nodes; };
-    for (int64_t node = 0; node < nodes; ++node)
-        check(column(node) >= 0 && column(node) < width && inside(below(node, 0), node) && inside(below(node, 1), node),
-              "a node reads a column, or leads to a node or leaf, that there is not");
-    for (size_t tree = 0; tree < root.shape(0); ++tree) check(inside(root(tree), -1), "a tree begins at a node that there is not");
-    return {root.data(), static_cast<int64_t>(root.shape(0)), column.data(), threshold.data(), below.data(), nothing_left.data(), leaf.data()};
-}
-
-constexpr int64_t TOGETHER = 16;  // rows that go down a tree side by side, so that their waits for memory overlap
-
-// (N,) the sum of the leaves that each row of `value` (N, F) ends in, tree by tree.
-Numpy<double> sum_of_trees(const Matrix<float> &value, const Array<int32_t> &root, const Array<int32_t> &column,
-                           const Array<float> &threshold, const Matrix<int32_t> &below, const Array<bool> &nothing_left,
-                           const Array<double> &leaf) {
-    const auto rows = static_cast<int64_t>(value.shape(0)), width = static_cast<int64_t>(value.shape(1));
-    const Trees trees = trees_of(root, column, threshold, below, nothing_left, leaf, width);
-    auto sum = std::make_unique<std::vector<double>>(static_cast<size_t>(rows));
-    {
-        nb::gil_scoped_release release;
-        for (int64_t begin = 0; begin < rows; begin += TOGETHER) {
-            const int64_t count = std::min(TOGETHER, rows - begin);
-            const float *row = value.data() + begin * width;
-            double *out = sum->data() + begin;
-            for (int64_t tree = 0; tree < trees.trees; ++tree) {
-                int32_t at[TOGETHER];
-                for (int64_t lane = 0; lane < TOGETHER; ++lane) at[lane] = lane < count ? trees.root[tree] : -1;
-                for (bool going = true; going;) {
-                    going = false;
-                    for (int64_t lane = 0; lane < count; ++lane) {
-                        if (at[lane] < 0) continue;
-                        at[lane] = trees.next(at[lane], row + lane * width);
-                        going |= at[lane] >= 0;
-                    }
-                }
-                for (int64_t lane = 0; lane < count; ++lane) out[lane] += trees.leaf[~at[lane]];
-            }
-        }
-    }
-    return numpy(std::move(sum), {static_cast<size_t>(rows)});
-}
-
 // What the path from the root has split on so far, with the shares of all subsets (Lundberg et al., Nature Machine
 // Intelligence 2020, algorithm 2): `off` is the share of training rows that went this way, `on` whether this row does.
 struct Step {
@@ -118,66 +53,144 @@ double unwound(const std::vector<Step> &path, int64_t place) {
     return total;
 }
 
-void explain(const Trees &trees, const double *cover, const double *leaf_cover, const float *row, int32_t at, std::vector<Step> path,
-             double off, double on, int32_t column, double *out) {
-    extend(path, off, on, column);
-    if (at < 0) {
-        for (int64_t i = 1; i < static_cast<int64_t>(path.size()); ++i)
-            out[path[i].column] += unwound(path, i) * (path[i].on - path[i].off) * trees.leaf[~at];
-        return;
-    }
-    const int32_t hot = trees.next(at, row);
-    const int32_t left = trees.below[2 * static_cast<int64_t>(at)], right = trees.below[2 * static_cast<int64_t>(at) + 1];
-    const int32_t cold = hot == left ? right : left;
-    const auto covered = [&](int32_t node) { return node < 0 ? leaf_cover[~node] : cover[node]; };
-    double before_off = 1, before_on = 1;
-    for (int64_t i = 1; i < static_cast<int64_t>(path.size()); ++i)
-        if (path[i].column == trees.column[at]) {
-            before_off = path[i].off, before_on = path[i].on;
-            unwind(path, i);
-            break;
+// Node n sends a row to `below[2 n]` when its column holds at most the threshold (or nothing, and nothing goes there),
+// else to `below[2 n + 1]`; a number below 0 is the leaf ~number. Children come after their parents.
+class Forest {
+public:
+    Forest(const Array<int32_t> &root, const Array<int32_t> &column, const Array<float> &threshold, const Matrix<int32_t> &below,
+           const Array<bool> &nothing_left, const Array<double> &leaf, const Array<double> &cover, const Array<double> &leaf_cover)
+        : root_(root.data(), root.data() + root.size()), column_(column.data(), column.data() + column.size()),
+          below_(below.data(), below.data() + below.size()), threshold_(threshold.data(), threshold.data() + threshold.size()),
+          nothing_left_(nothing_left.data(), nothing_left.data() + nothing_left.size()), leaf_(leaf.data(), leaf.data() + leaf.size()),
+          cover_(cover.data(), cover.data() + cover.size()), leaf_cover_(leaf_cover.data(), leaf_cover.data() + leaf_cover.size()) {
+        const auto nodes = static_cast<int64_t>(column_.size()), leaves = static_cast<int64_t>(leaf_.size());
+        check(threshold_.size() == column_.size() && below.shape(0) == column.shape(0) && below.shape(1) == 2 &&
+                  nothing_left_.size() == column_.size() && cover_.size() == column_.size() && leaf_cover_.size() == leaf_.size(),
+              "column, threshold, below, nothing_left and cover must have one entry for each node, leaf_cover one for each leaf");
+        std::vector<int> reached(static_cast<size_t>(nodes + leaves));
+        const auto reach = [&](int32_t to, int64_t from) {
+            check(to < 0 ? ~to < leaves : to > from && to < nodes, "a tree or a node leads to a node or leaf that there is not");
+            check(!reached[static_cast<size_t>(to < 0 ? nodes + ~to : to)]++, "two nodes lead to the same place");
+        };
+        for (const int32_t each : root_) reach(each, -1);
+        for (int64_t node = 0; node < nodes; ++node) {
+            check(column_[node] >= 0, "a node reads a column that there is not");
+            width_ = std::max<int64_t>(width_, column_[node] + 1);
+            for (int side = 0; side < 2; ++side) reach(below_[2 * node + side], node);
         }
-    explain(trees, cover, leaf_cover, row, hot, path, before_off * covered(hot) / cover[at], before_on, trees.column[at], out);
-    explain(trees, cover, leaf_cover, row, cold, path, before_off * covered(cold) / cover[at], 0, trees.column[at], out);
-}
+        check(std::all_of(cover_.begin(), cover_.end(), [](double each) { return each > 0; }) &&
+                  std::all_of(leaf_cover_.begin(), leaf_cover_.end(), [](double each) { return each > 0; }),
+              "a node or a leaf covers nothing");
+        for (const int32_t each : root_) {
+            word_.push_back(static_cast<int64_t>(ordered_.size()) / 32);
+            lay_out(each, static_cast<int64_t>(ordered_.size()));
+            ordered_.resize((ordered_.size() + 31) / 32 * 32);
+        }
+        std::stable_sort(condition_.begin(), condition_.end(), [](const Condition &a, const Condition &b) { return a.column < b.column; });
+    }
 
-double expected(const Trees &trees, const double *cover, const double *leaf_cover, int32_t at) {
-    if (at < 0) return trees.leaf[~at];
-    const int32_t left = trees.below[2 * static_cast<int64_t>(at)], right = trees.below[2 * static_cast<int64_t>(at) + 1];
-    const auto covered = [&](int32_t node) { return node < 0 ? leaf_cover[~node] : cover[node]; };
-    return (expected(trees, cover, leaf_cover, left) * covered(left) + expected(trees, cover, leaf_cover, right) * covered(right)) / cover[at];
-}
+    // (N,) the sum of the leaves that each row of `value` (N, F) ends in, tree by tree.
+    Numpy<double> sums(const Matrix<float> &value, int threads) const {
+        const auto rows = static_cast<int64_t>(value.shape(0)), width = static_cast<int64_t>(value.shape(1));
+        check(width >= width_, "the rows have too few columns");
+        auto sum = std::make_unique<std::vector<double>>(static_cast<size_t>(rows));
+        {
+            nb::gil_scoped_release release;
+            const ForestJob job{value.data(), width, condition_.data(), static_cast<int64_t>(condition_.size()), word_.data(),
+                                static_cast<int64_t>(word_.size()), static_cast<int64_t>(ordered_.size()) / 32, ordered_.data(), sum->data()};
+            in_parallel(rows, ROW_GRAIN, threads, [&](int64_t begin, int64_t end) { active->forest(job, begin, end); });
+        }
+        return numpy(std::move(sum), {static_cast<size_t>(rows)});
+    }
 
-// (N, F + 1) how much each column adds to the sum of a row (TreeSHAP), and last what is expected of any row.
-Numpy<double> parts_of_trees(const Matrix<float> &value, const Array<int32_t> &root, const Array<int32_t> &column,
-                             const Array<float> &threshold, const Matrix<int32_t> &below, const Array<bool> &nothing_left,
-                             const Array<double> &leaf, const Array<double> &cover, const Array<double> &leaf_cover) {
-    const auto rows = static_cast<int64_t>(value.shape(0)), width = static_cast<int64_t>(value.shape(1));
-    const Trees trees = trees_of(root, column, threshold, below, nothing_left, leaf, width);
-    check(cover.shape(0) == column.shape(0) && leaf_cover.shape(0) == leaf.shape(0), "cover must have one entry for each node and leaf");
-    for (size_t i = 0; i < cover.shape(0); ++i) check(cover(i) > 0, "a node covers nothing");
-    for (size_t i = 0; i < leaf_cover.shape(0); ++i) check(leaf_cover(i) > 0, "a leaf covers nothing");
-    auto parts = std::make_unique<std::vector<double>>(static_cast<size_t>(rows * (width + 1)));
-    {
-        nb::gil_scoped_release release;
-        double base = 0;
-        for (int64_t tree = 0; tree < trees.trees; ++tree) base += expected(trees, cover.data(), leaf_cover.data(), trees.root[tree]);
-        for (int64_t at = 0; at < rows; ++at) {
-            double *out = parts->data() + at * (width + 1);
-            out[width] = base;
-            for (int64_t tree = 0; tree < trees.trees; ++tree)
-                if (trees.root[tree] >= 0)
-                    explain(trees, cover.data(), leaf_cover.data(), value.data() + at * width, trees.root[tree], {}, 1, 1, -1, out);
+    // (N, F + 1) how much each column adds to the sum of a row (TreeSHAP), and last what is expected of any row.
+    Numpy<double> parts(const Matrix<float> &value) const {
+        const auto rows = static_cast<int64_t>(value.shape(0)), width = static_cast<int64_t>(value.shape(1));
+        check(width >= width_, "the rows have too few columns");
+        auto parts = std::make_unique<std::vector<double>>(static_cast<size_t>(rows * (width + 1)));
+        {
+            nb::gil_scoped_release release;
+            double base = 0;
+            for (const int32_t each : root_) base += expected(each);
+            for (int64_t at = 0; at < rows; ++at) {
+                double *out = parts->data() + at * (width + 1);
+                out[width] = base;
+                for (const int32_t each : root_) explain(value.data() + at * width, each, {}, 1, 1, -1, out);
+            }
+        }
+        return numpy(std::move(parts), {static_cast<size_t>(rows), static_cast<size_t>(width + 1)});
+    }
+
+private:
+    static constexpr int64_t ROW_GRAIN = 4096;
+
+    // The leaves below `at`, left to right, and the conditions of its nodes.
+    void lay_out(int32_t at, int64_t tree) {
+        if (at < 0) return ordered_.push_back(leaf_[~at]);
+        const auto begin = static_cast<int64_t>(ordered_.size());
+        lay_out(below_[2 * static_cast<int64_t>(at)], tree);
+        const auto end = static_cast<int64_t>(ordered_.size());
+        lay_out(below_[2 * static_cast<int64_t>(at) + 1], tree);
+        for (int64_t word = begin / 32; word <= (end - 1) / 32; ++word) {
+            uint32_t kept = ~0u;
+            for (int64_t leaf = std::max(begin, word * 32); leaf < std::min(end, word * 32 + 32); ++leaf) kept &= ~(1u << (leaf % 32));
+            condition_.push_back({threshold_[at], kept, static_cast<int32_t>(word), 2 * column_[at] + nothing_left_[at]});
         }
     }
-    return numpy(std::move(parts), {static_cast<size_t>(rows), static_cast<size_t>(width + 1)});
-}
+
+    int32_t next(int32_t node, const float *row) const {
+        const float value = row[column_[node]];
+        const bool left = value <= threshold_[node] || (std::isnan(value) && nothing_left_[node]);
+        return below_[2 * static_cast<size_t>(node) + !left];
+    }
+
+    double covered(int32_t at) const { return at < 0 ? leaf_cover_[~at] : cover_[at]; }
+
+    double expected(int32_t at) const {
+        if (at < 0) return leaf_[~at];
+        const int32_t left = below_[2 * static_cast<size_t>(at)], right = below_[2 * static_cast<size_t>(at) + 1];
+        return (expected(left) * covered(left) + expected(right) * covered(right)) / cover_[at];
+    }
+
+    void explain(const float *row, int32_t at, std::vector<Step> path, double off, double on, int32_t column, double *out) const {
+        extend(path, off, on, column);
+        const auto steps = static_cast<int64_t>(path.size());
+        if (at < 0) {
+            for (int64_t i = 1; i < steps; ++i) out[path[i].column] += unwound(path, i) * (path[i].on - path[i].off) * leaf_[~at];
+            return;
+        }
+        double before_off = 1, before_on = 1;
+        for (int64_t i = 1; i < steps; ++i)
+            if (path[i].column == column_[at]) {
+                before_off = path[i].off, before_on = path[i].on;
+                unwind(path, i);
+                break;
+            }
+        const int32_t taken = next(at, row);
+        for (int side = 0; side < 2; ++side) {
+            const int32_t to = below_[2 * static_cast<size_t>(at) + side];
+            explain(row, to, path, before_off * covered(to) / cover_[at], to == taken ? before_on : 0, column_[at], out);
+        }
+    }
+
+    std::vector<int32_t> root_, column_, below_;
+    std::vector<float> threshold_;
+    std::vector<bool> nothing_left_;
+    std::vector<double> leaf_, cover_, leaf_cover_;
+    int64_t width_ = 0;
+    std::vector<Condition> condition_;
+    std::vector<int64_t> word_;
+    std::vector<double> ordered_;  // leaves as the words count them
+};
 
 }  // namespace
 
 void bind_trees(nb::module_ &m) {
     using namespace nb::literals;
-    m.def("sum_of_trees", &sum_of_trees, "value"_a, "root"_a, "column"_a, "threshold"_a, "below"_a, "nothing_left"_a, "leaf"_a);
-    m.def("parts_of_trees", &parts_of_trees, "value"_a, "root"_a, "column"_a, "threshold"_a, "below"_a, "nothing_left"_a, "leaf"_a,
-          "cover"_a, "leaf_cover"_a);
+    nb::class_<Forest>(m, "Forest")
+        .def(nb::init<const Array<int32_t> &, const Array<int32_t> &, const Array<float> &, const Matrix<int32_t> &, const Array<bool> &,
+                      const Array<double> &, const Array<double> &, const Array<double> &>(),
+             "root"_a, "column"_a, "threshold"_a, "below"_a, "nothing_left"_a, "leaf"_a, "cover"_a, "leaf_cover"_a)
+        .def("sums", &Forest::sums, "value"_a, "threads"_a = 1)
+        .def("parts", &Forest::parts, "value"_a);
 }
