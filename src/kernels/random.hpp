@@ -1,6 +1,7 @@
 // SplitMix64 (Steele, Lea, Flood 2014): a stream of its own for every piece of work, so that threads change nothing.
 // In an unnamed namespace for the reason given in simd.hpp.
 #pragma once
+#include <cmath>
 #include <cstdint>
 
 namespace {
@@ -11,6 +12,10 @@ public:
 
     uint64_t next() { return mix(state_ += GOLDEN); }
     double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }  // in [0, 1)
+    double normal() {  // Box and Muller 1958, one of its two
+        const double length = std::sqrt(-2 * std::log(1 - uniform()));
+        return length * std::cos(6.283185307179586 * uniform());
+    }
     int64_t below(int64_t count) {  // Lemire 2019, without the rejection: its bias is count / 2^64
         return static_cast<int64_t>((static_cast<unsigned __int128>(next()) * static_cast<uint64_t>(count)) >> 64);
     }

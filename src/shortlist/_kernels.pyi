@@ -213,6 +213,7 @@ def rating_epoch(
     since: Floats,
     slot: Ints,
     slot_bias: Floats,
+    slot_reg: Floats,
     factors: int,
     rate: float,
     reg: float,
@@ -223,8 +224,9 @@ def rating_epoch(
     """In place, one pass of stochastic descent over everybody's ratings, people in an order drawn from `seed`.
 
     rating = q[K] + p[K + 1] + since * a[K + 1] + slot_bias[slot] + q . (p + sum y / sqrt(n) + since * a), where q, p, y
-    and a are rows of `item` (I, D), `user` (U, D), `implied` (I, D) and `drift` (U, D), K = `factors`, D at least K + 2.
-    `implied`, `drift` with `since` (E,), and `slot` (E,) may be empty: then that part is left out.
+    and a are rows of `item` (I, D), `user` (U, D), `implied` (I, D) and `drift` (U, D), K = `factors`, D >= K + 2.
+    `implied`, `drift` with `since` (E,), and `slot` (E,) may be empty: then that part is left out. Each rating adds the
+    squares of what it touches to the objective, times `reg`, `reg_bias`, `reg_drift` (a), or `slot_reg` of its slot.
     """
 
 def gibbs_factor(
@@ -245,8 +247,8 @@ def gibbs_factor(
     """In place, a draw of `weight` (F,), each given all others: a part of rating n is x[other] * total[own], where
     total (R,) is the sum of value * weight over the owner's features.
 
-    The features are columns of a sparse matrix: (ptr, row, value) for each of F the owners that have it. `residual` (E,)
-    is what is left of the ratings, `precision` (E,) of their noise; both it and `total` follow the draw.
+    The features are columns of a sparse matrix: (ptr, row, value), for each of F the owners that have it. `residual`
+    (E,) is what is left of the ratings, `precision` (E,) of their noise; both it and `total` follow the draw.
     """
 
 def order(key: Pointers) -> Pointers:

@@ -26,6 +26,13 @@ _PAIRWISE: Space = {
     "epochs": (15, 30, 60, 120),
     "popularity": (0.0, 0.5, 1.0),
 }
+_RATINGS: Space = {
+    "factors": (14, 30, 62, 126),
+    "epochs": (20, 40, 80),
+    "rate": (0.005, 0.01, 0.02),
+    "reg": (0.03, 0.05, 0.08, 0.12),
+    "reg_bias": (0.01, 0.03, 0.1),
+}
 _FILTER: Space = {
     "factors": (64, 128, 256, 512),
     "strength": (0.05, 0.1, 0.2, 0.4),
@@ -46,6 +53,8 @@ SPACES: Mapping[str, Space] = {
         "exponent": (0.0, 0.3, 0.5, 1.0),
         "bias": (0.5, 1.0, 1.5, 3.0),
     },
+    "models.bayesian_fm:BayesianFm": {"factors": (6, 14, 30, 62), "freedom": (4.0, 8.0, 16.0)},
+    "models.biased_mf:BiasedMf": _RATINGS,
     "models.bpr:Bpr": {**_PAIRWISE, **_RECENCY},
     "models.bspm:Bspm": {**_FILTER, "time": (1.0, 1.5, 2.0, 2.5), **_RECENCY},
     "models.content:Content": {"factors": FACTORS, "least": (2, 5, 10), "half_life": (0.0, 1.0, 3.0, 10.0, 30.0)},
@@ -99,6 +108,13 @@ SPACES: Mapping[str, Space] = {
         "whole": (0.0, 0.03, 0.1, 0.3, 0.6),
         "days": (0.0, 30.0, 90.0, 365.0),
         "half_life": (0.7, 1.0, 2.0, 4.0),
+    },
+    "models.svdpp:SvdPp": _RATINGS,
+    "models.timesvd:TimeSvd": {
+        **_RATINGS,
+        "bins": (5, 15, 30),
+        "reg_drift": (0.03, 0.1, 0.3, 1.0),
+        "shrink": (20.0, 50.0, 100.0, 300.0),
     },
     "models.transitions:Transitions": {
         "window": (5, 10, 20),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from shortlist import _kernels, ops
 from shortlist.dataset import Dataset, rows_of
 from shortlist.models.als import padded
+from shortlist.models.rating import Scale
 from shortlist.types import Candidates, Queries, Ragged, Rows, Scores, Vectors
 
 
@@ -98,11 +99,4 @@ class ExplicitAlsModel:
         return user, base, rated.length > 0
 
     def _rated(self, history: Ragged) -> Ragged:
-        """The last rating of each known item: columns "item" and "score"."""
-        item = history["item"]
-        known = (history["kind"] == self.kind) & (item >= 0) & (item < len(self.item)) & np.isfinite(history["value"])
-        rated = history.where(known)
-        pair = (rated.owner.astype(np.int64) << 32) | rated["item"]
-        last = np.zeros(len(pair), np.bool_)
-        last[len(pair) - 1 - np.unique(pair[::-1], return_index=True)[1]] = True
-        return Ragged(rated.ptr, {"item": rated["item"], "score": rated["value"]}).where(last)
+        return Scale(self.kind, self.low, self.high, self.mean).rated(history, len(self.item))

@@ -43,9 +43,14 @@ class Fields:
         return (*self.values, *self.edges)
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many codes each column has, in the order of `names`; codes of one column follow one another."""
+        return (*map(len, self.values.values()), *(len(edges) + 1 for edges in self.edges.values()))
+
+    @property
     def size(self) -> int:
         """How many codes there are."""
-        return sum(map(len, self.values.values())) + sum(len(edges) + 1 for edges in self.edges.values())
+        return sum(self.sizes)
 
     def codes(self, columns: Columns, rows: int) -> Ragged:
         """The codes of each of `rows` rows: lists of "code". Columns that are not there say nothing."""

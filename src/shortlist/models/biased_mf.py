@@ -1,0 +1,27 @@
+"""Biased matrix factorisation: predicts ratings as mean + bias of person + bias of item + product of their vectors.
+
+Stochastic descent over the ratings, one at a time (Funk 2006; Koren, Bell, Volinsky 2009).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shortlist.dataset import Dataset
+from shortlist.models.rating import Descent, RatingModel
+
+
+@dataclass(frozen=True, slots=True)
+class BiasedMf:
+    """The quickest to fit; a person's vector is the exact minimum of the objective for the ratings at hand."""
+
+    factors: int = 30  # two less than a multiple of 16 leave no column unused
+    epochs: int = 40
+    rate: float = 0.01  # length of the first steps; it falls evenly to 0
+    reg: float = 0.08
+    reg_bias: float = 0.01
+    deviation: float = 0.1  # length of the random vectors at the start
+
+    def fit(self, data: Dataset, *, seed: int) -> RatingModel:
+        how = Descent(self.factors, self.epochs, self.rate, self.reg, self.reg_bias, self.deviation)
+        return how.fit(data, 0, seed=seed)
