@@ -84,7 +84,8 @@ class Sample(NamedTuple):
     def of(chain: Chain) -> Sample:
         people, items = chain.people, chain.items
         users, size = people.total.shape[1], items.total.shape[1]
-        unit = 1 / np.sqrt(people.precision[:, 0])
+        mean, precision = people.own
+        unit = 1 / np.sqrt(precision)
         factors = len(unit) - 1
         columns = -(-(factors + 2) // LANES) * LANES
 
@@ -98,7 +99,7 @@ class Sample(NamedTuple):
         item[:, :factors] = (items.total[:factors] * unit[:factors, None]).T
         item[:, factors] = items.total[factors]
         item[:, factors + 1] = unit[factors]
-        start = of_people(people.mean[:, :1])
+        start = of_people(mean[:, None])
         start[:, factors] = 1
         implied, facts = of_people(people.weight[:, users : users + size]), of_people(people.weight[:, users + size :])
         return Sample((item, implied, facts, start), chain.mean, 1 / chain.precision)

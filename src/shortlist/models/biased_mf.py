@@ -24,4 +24,4 @@ class BiasedMf:
 
     def fit(self, data: Dataset, *, seed: int) -> RatingModel:
         how = Descent(self.factors, self.epochs, self.rate, self.reg, self.reg_bias, self.deviation)
-        return how.fit(data, 0, seed=seed)
+        return how.run(data, 0, seed=seed)

@@ -46,6 +46,13 @@ class Block:
         ptr, row = design.indptr.astype(np.int64), design.indices.astype(np.int32)
         return Block(ptr, row, design.data, first, group, weight, total, np.zeros(shape), np.ones(shape))
 
+    @property
+    def own(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and precision (K + 1,) of the first group's prior: 0 and 1 when no row has any feature."""
+        if not len(self.group):
+            return np.zeros(len(self.weight)), np.ones(len(self.weight))
+        return self.mean[:, 0], self.precision[:, 0]
+
     def draw_priors(self, chance: np.random.Generator) -> None:
         """Mean and precision of every group, given the weights."""
         count = np.bincount(self.group)

@@ -167,7 +167,7 @@ class Descent:
     reg_bias: float
     deviation: float  # length of the random vectors at the start
 
-    def fit(self, data: Dataset, implies: int, *, seed: int) -> RatingModel:
+    def run(self, data: Dataset, implies: int, *, seed: int) -> RatingModel:
         """`implies`: the number of items of which it counts that they were rated; 0 = of none."""
         scale, rated = ratings_of(data)
         chance = np.random.default_rng(seed)

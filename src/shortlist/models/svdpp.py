@@ -21,4 +21,4 @@ class SvdPp:
 
     def fit(self, data: Dataset, *, seed: int) -> RatingModel:
         how = Descent(self.factors, self.epochs, self.rate, self.reg, self.reg_bias, self.deviation)
-        return how.fit(data, data.n_items, seed=seed)
+        return how.run(data, data.n_items, seed=seed)
