@@ -14,6 +14,7 @@ from shortlist.rank.deepfm import DeepFm, DeepFmModel
 from shortlist.rank.din import Din, DinModel
 from shortlist.rank.fm import Fm, FmModel
 from shortlist.rank.fuse import ReciprocalRank
+from shortlist.rank.gbdt import Gbdt, GbdtModel
 from shortlist.rank.learning import Learning
 from shortlist.rank.logistic import Logistic, LogisticModel
 from shortlist.rank.mlp import Mlp, MlpModel
@@ -167,3 +168,15 @@ class TestMmoe(OfNetworks, RankerContract):
 class TestMmoeModel(OfNetworks, ScorerContract, AdditiveContract):
     def make(self, world: World) -> MmoeModel:
         return learned_network("mmoe", world)  # type: ignore[no-any-return]
+
+
+class TestGbdt(RankerContract):
+    def make(self, world: World) -> Gbdt:
+        return Gbdt(trees=20, leaves=7, rows_in_leaf=5, threads=1)
+
+
+class TestGbdtModel(ScorerContract, AdditiveContract):
+    def make(self, world: World) -> GbdtModel:
+        found = candidates(world, world.queries())
+        label = (found.columns["second"] > 0.9).astype(np.float32)
+        return Gbdt(objective="binary", trees=20, leaves=7, rows_in_leaf=5, threads=1).learn(found, label, seed=0)

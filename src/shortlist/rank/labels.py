@@ -13,7 +13,8 @@ from shortlist.types import Candidates, Mask, Scores
 
 def checked(found: Candidates, label: Scores, tasks: int = 1) -> Scores:
     """`label` as (N, tasks); NaN = unknown. ShapeError unless it has a row for each of `found` and lies in [0, 1]."""
-    table = np.asarray(label, np.float32).reshape(len(label), -1)
+    table = np.asarray(label, np.float32)
+    table = table[:, None] if table.ndim == 1 else table
     if table.shape != (len(found), tasks):
         raise ShapeError(
             f"labels are {label.shape}, expected ({len(found)},)" + (f" or ({len(found)}, {tasks})" * (tasks > 1))
