@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import published
+from benchmarks import published, ratings
 from benchmarks.item2vec import write_walks
 from benchmarks.peers.process import LEARNED, Answered, PeerFailed, Worker, write_job
 from benchmarks.rows import ROOT, Row, write
@@ -221,6 +221,10 @@ def say(line: str) -> None:
 
 def main(words: Sequence[str] | None = None) -> None:
     """The command."""
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["ratings"]:  # numbers of stars
+        ratings.main(words[1:])
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("set", choices=sorted(SPLITS))
     parser.add_argument("--json", type=Path, metavar="OUT", help="file for the rows")

@@ -16,6 +16,8 @@ from shortlist.eval.result import number
 from shortlist.protocols import Scorer
 from shortlist.types import Candidates, Queries, Scores
 
+ASKED = 1024  # questions held at once, each with a history
+
 
 def folds(data: Dataset, count: int = 5, *, seed: int = 0) -> Iterator[tuple[Dataset, Dataset]]:
     """Train and test `count` times; each event is in one test."""
@@ -51,6 +53,18 @@ def predict(model: Scorer, train: Dataset, test: Dataset) -> Scores:
     found = Candidates(query.astype(np.int32), events.item[order])
     predicted = np.empty(len(events), np.float32)
     predicted[order] = model.score(queries, found)
+    return predicted
+
+
+def predict_in_time(model: Scorer, train: Dataset, test: Dataset) -> Scores:
+    """(E,) what `model` predicts for each event of `test`, asked at its own time and told of all of `train`."""
+    events = test.events
+    predicted = np.empty(len(events), np.float32)
+    for first in range(0, len(events), ASKED):
+        part = np.arange(first, min(first + ASKED, len(events)))
+        user = events.user[part]
+        queries = Queries.of(user, history=train.histories(user), time=events.time[part])
+        predicted[part] = model.score(queries, Candidates(np.arange(len(part), dtype=np.int32), events.item[part]))
     return predicted
 
 

@@ -41,6 +41,19 @@ def test_each_prediction_belongs_to_its_event():
     np.testing.assert_allclose(ratings.predict(Named(), TRAIN, TEST), [2.0, 0.3, 2.3, 1.1])
 
 
+class Timed:
+    """Predicts when it is asked, and how much it is told of."""
+
+    def score(self, queries, found):
+        return (queries.time[found.query] + queries.history.length[found.query] / 10).astype(np.float32)
+
+
+def test_each_event_may_be_asked_at_its_own_time(monkeypatch):
+    monkeypatch.setattr(ratings, "ASKED", 3)
+    np.testing.assert_allclose(ratings.predict_in_time(Named(), TRAIN, TEST), ratings.predict(Named(), TRAIN, TEST))
+    np.testing.assert_allclose(ratings.predict_in_time(Timed(), TRAIN, TEST), [0.1, 1.2, 2.1, 3.1])
+
+
 def test_errors_are_clipped_and_rooted():
     found = ratings.rating_errors({"named": Named()}, TRAIN, TEST, scale=(1, 5))
     gap = np.array([0, 0, -2.7, 0.1])  # 0.3 is clipped to 1
