@@ -126,6 +126,13 @@ class Ranker(Protocol):
     def learn(self, found: Candidates, label: Scores, *, seed: int) -> Scorer: ...
 
 
+@runtime_checkable
+class Adjustable(Protocol):
+    """A ranker with settings that need no learning, such as the weights of goals: they can be edited while serving."""
+
+    def adjusted(self, before: Ranker, scorer: Scorer) -> Scorer | None: ...  # of `before`; None: it must learn again
+
+
 class Catalog(Protocol):
     """Names and slow facts. The only place that knows external ids. Rows are append-only and never reused.
 
@@ -231,6 +238,7 @@ class Executor(Protocol):
 __all__ = [
     "Accountable",
     "Additive",
+    "Adjustable",
     "Catalog",
     "EventLog",
     "Executor",

@@ -22,7 +22,7 @@ from shortlist.derived import all_rows
 from shortlist.errors import ConfigError, StoreError
 from shortlist.filters.seen import Seen
 from shortlist.pipeline import Pipeline
-from shortlist.protocols import Catalog, Ranker, Recipe, Scorer
+from shortlist.protocols import Adjustable, Catalog, Ranker, Recipe, Scorer
 from shortlist.release import Release
 from shortlist.rerank.mmr import Mmr
 from shortlist.stores.embedded_notes import Meta
@@ -129,8 +129,10 @@ class Scenarios:
         learned, rank = None, table.rank
         if _text(rank) in parts.scorers:
             learned, rank = parts.scorers[_text(rank)], {}
-        elif rank and isinstance(builder.component(rank, f"{name}.rank"), Ranker):
-            raise _untrained(f"{name}.rank")
+        elif rank and isinstance(made := builder.component(rank, f"{name}.rank"), Ranker):
+            learned, rank = _adjusted(builder, parts.scorers, made), {}
+            if learned is None:
+                raise _untrained(f"{name}.rank")
         return pipeline_of(builder, replace(table, sources=sources, rank=rank, **stages), name, learned)
 
     def _fitted(self, component: Any, where: str) -> Any:
@@ -209,6 +211,18 @@ def _check(name: str, table: PipelineTable) -> None:
     for source, each in table.sources.items():
         if isinstance(k := each.get("k", 1), int) and k > ROWS:
             raise ConfigError(f"is {k}, expected 1 to {ROWS}", where=f"{name}.sources.{source}.k")
+
+
+def _adjusted(builder: Builder, scorers: Mapping[str, Scorer | None], wanted: object) -> Scorer | None:
+    """One of the `scorers` that were learned, by their tables, with the settings of `wanted` that need no learning."""
+    if not isinstance(wanted, Adjustable):
+        return None
+    for text, scorer in scorers.items():
+        before = builder.component(json.loads(text), "rank")
+        made = wanted.adjusted(before, scorer) if isinstance(before, Ranker) and scorer is not None else None
+        if made is not None:
+            return made
+    return None
 
 
 def _without_k(table: Table) -> Table:

@@ -76,18 +76,32 @@ class DcnModel:
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         read = self.inputs.read(found)
-        crossed, deep = _crossed(read, self.crosses), inputs.through(read, self.deep)
-        wide = crossed.shape[1]
-        odds = _kernels.dense(crossed, self.last.weight[:wide], self.last.shift[None], EVERY)
-        odds = _kernels.dense(deep, self.last.weight[wide:], odds, np.arange(len(odds), dtype=np.int32))
+        deep, wide = inputs.through(read, self.deep), self.crosses[0].weight.shape[0]
+        odds = self._crossed(read, self.last.weight[:wide, 0])[:, None]
+        row = np.arange(len(odds), dtype=np.int32)
+        odds = _kernels.dense(deep, self.last.weight[wide:], odds + self.last.shift, row)
         return labels.sigmoid(odds[:, 0])
 
+    def _crossed(self, read: Read, weight: Vectors) -> Scores:
+        """(N,) what all crosses, x + x0 * (x @ weight + shift) each, come to at `weight` (K,).
 
-def _crossed(read: Read, layers: tuple[Layer, ...]) -> Vectors:
-    """(N, K) x + x0 * (x @ weight + shift) of each layer, from x = x0 on."""
-    whole, first = read.whole(), layers[0]
-    rest = first.weight[read.shared.shape[1] :]
-    state = _kernels.cross(read.own, rest, first.begun(read), read.owner, whole, whole)
-    for layer in layers[1:]:
-        state = _kernels.cross(state, layer.weight, layer.shift[None], EVERY, whole, state)
-    return state
+        Of the last cross only a sum is wanted. Its part that belongs to shared inputs is a product of x with a vector
+        that is the same for all rows of a group, and is worked out like that.
+        """
+        whole, split = read.whole(), read.shared.shape[1]
+        state = whole
+        for number, layer in enumerate(self.crosses[:-1]):
+            if number == 0:
+                rest = layer.weight[split:]
+                state = _kernels.cross(read.own, rest, layer.begun(read), read.owner, whole, whole)
+            else:
+                state = _kernels.cross(state, layer.weight, layer.shift[None], EVERY, whole, state)
+        final = self.crosses[-1]
+        shared, own = read.shared * weight[:split], read.own * weight[split:]
+        zero = np.zeros((1, len(weight)), np.float32)
+        toward = _kernels.dense(shared, np.ascontiguousarray(final.weight[:, :split].T), zero, EVERY) + weight
+        odds: Scores = np.einsum("nk,nk->n", state, toward[read.owner])
+        odds += np.einsum("gs,s->g", shared, final.shift[:split])[read.owner]
+        crossed = _kernels.dense(state, np.ascontiguousarray(final.weight[:, split:]), final.shift[None, split:], EVERY)
+        odds += np.einsum("no,no->n", own, crossed)
+        return odds

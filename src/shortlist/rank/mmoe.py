@@ -10,7 +10,7 @@ import numpy as np
 
 from shortlist.descent import Arrays, Tensors
 from shortlist.errors import ConfigError
-from shortlist.protocols import Scorer
+from shortlist.protocols import Ranker, Scorer
 from shortlist.rank import inputs, labels
 from shortlist.rank.inputs import Batch, Inputs, Layer
 from shortlist.rank.layout import Layout
@@ -77,14 +77,17 @@ class Mmoe:
             bent, last = inputs.stacked(arrays, f"tower {task}")
             towers.append((bent, Layer(last.weight, last.shift + np.float32(self.learning.shift))))
         (experts,), (gates,) = inputs.stacked(arrays, "experts"), inputs.stacked(arrays, "gates")
-        weight = {task: float(self.weights.get(task, 1.0)) for task in self.tasks}
-        return MmoeModel(Inputs(layout, arrays["table"]), experts, gates, tuple(towers), weight)
+        return MmoeModel(Inputs(layout, arrays["table"]), experts, gates, tuple(towers), self._weights())
 
-    def adjusted(self, scorer: Scorer) -> Scorer | None:
-        """`scorer` with the weights of this recipe; None when it is no model of these tasks."""
-        if not isinstance(scorer, MmoeModel) or tuple(scorer.weights) != self.tasks:
+    def adjusted(self, before: Ranker, scorer: Scorer) -> Scorer | None:
+        """`scorer`, which `before` learned, with the weights of this recipe; None when they differ in anything else."""
+        if not isinstance(before, Mmoe) or replace(before, weights=self.weights) != self:
             return None
-        return replace(scorer, weights={task: float(self.weights.get(task, 1.0)) for task in self.tasks})
+        assert isinstance(scorer, MmoeModel), "what this ranker learns"
+        return replace(scorer, weights=self._weights())
+
+    def _weights(self) -> dict[str, float]:
+        return {task: float(self.weights.get(task, 1.0)) for task in self.tasks}
 
 
 @dataclass(frozen=True, slots=True)

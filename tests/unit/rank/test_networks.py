@@ -202,9 +202,11 @@ def test_several_tasks_are_learned_at_once_and_weighed_as_declared() -> None:
     chances = model.chances(found)
     assert auc(chances[known, 1], bought[known]) > 0.95
     np.testing.assert_allclose(score(model, found), chances[:, 0] + 3 * chances[:, 1], rtol=1e-5)
-    lighter = Mmoe(("taken", "bought"), {"taken": 0.5}).adjusted(model)
+    before = Mmoe(("taken", "bought"), {"bought": 3.0})
+    lighter = replace(before, weights={"taken": 0.5}).adjusted(before, model)
     np.testing.assert_allclose(score(lighter, found), 0.5 * chances[:, 0] + chances[:, 1], rtol=1e-5)
-    assert Mmoe(("taken",)).adjusted(model) is None
+    assert replace(before, width=8).adjusted(before, model) is None
+    assert before.adjusted(Fm(), model) is None
     with pytest.raises(ConfigError, match="'clicked': 1"):
         Mmoe(("taken",), {"clicked": 1})
     with pytest.raises(ShapeError, match=r"expected \(2400,\) or \(2400, 2\)"):
