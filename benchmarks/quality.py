@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import published, ratings
+from benchmarks import ctr, published, ratings
 from benchmarks.item2vec import write_walks
 from benchmarks.peers.process import LEARNED, Answered, PeerFailed, Worker, write_job
 from benchmarks.rows import ROOT, Row, write
@@ -222,6 +222,9 @@ def say(line: str) -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """The command."""
     words = sys.argv[1:] if words is None else words
+    if words[:1] == ["ctr"]:  # probabilities, not lists
+        ctr.main(words[1:])
+        return
     if words[:1] == ["ratings"]:  # numbers of stars
         ratings.main(words[1:])
         return
