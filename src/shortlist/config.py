@@ -91,6 +91,8 @@ class Train:
     window: str = ""  # "180d"; empty = everything
     seed: int = 0
     validation: str = "leave-last"  # leave-last | global | hold-out: what rankers learn their weights on
+    likings: int = 1  # newest liked items of each person that rankers learn from (leave-last)
+    others: int = 0  # candidates kept beside what was taken, by lot, for rankers to learn from; 0 = all
     models: Mapping[str, Table] = field(default_factory=dict)
 
 

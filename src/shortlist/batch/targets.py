@@ -213,7 +213,7 @@ class OfPipeline:
                 ranker = _builder(settings, stores, models).component(table.rank, f"{self.where}.rank")
                 if isinstance(ranker, Ranker):
                     past = pipeline_of(_builder(settings, stores, before, held[0]), table, self.where, None)
-                    learned = learn_ranker(self._name, ranker, past, held[1], settings.train.seed)
+                    learned = learn_ranker(self._name, ranker, past, held[1], settings.train)
             now = pipeline_of(_builder(settings, stores, models, ground.train), table, self.where, learned)
             yield from ground.climb(system(now))
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from shortlist.config import Builder, PipelineTable, Settings
+from shortlist import ops
+from shortlist.config import Builder, PipelineTable, Settings, Train
 from shortlist.dataset import Dataset, duration
 from shortlist.errors import ConfigError, DataError
-from shortlist.eval.protocol import Part, Split, global_time, hold_out, leave_last
+from shortlist.eval.protocol import Part, Split, global_time, hold_out, leave_last, newest
 from shortlist.pipeline import Pipeline, Recall, Trace
 from shortlist.protocols import Catalog, EventLog, Feature, Filter, Ranker, Recipe, Reranker, Scorer, Source
 from shortlist.types import Candidates, Events, Queries, Scores
@@ -106,7 +107,7 @@ def learn_rankers(
     fitted = _fit(replace(settings, pipelines=wanted), past, stores, dict.fromkeys(rankers), progress)
     learned: dict[str, Scorer] = {}
     for name, ranker in rankers.items():
-        scorer = learn_ranker(name, ranker, fitted.pipelines[name], part, settings.train.seed, progress=progress)
+        scorer = learn_ranker(name, ranker, fitted.pipelines[name], part, settings.train, progress=progress)
         if scorer is not None:
             learned[name] = scorer
     return learned
@@ -114,23 +115,27 @@ def learn_rankers(
 
 def hidden(settings: Settings, data: Dataset) -> tuple[Dataset, Part] | None:
     """The past that rankers learn on and the questions that they learn from; None when nobody can be held out."""
+    likings, most = settings.train.likings, ASKED * settings.train.likings
     try:
-        held = split(data, settings.train.validation, "train.validation")
+        if settings.train.validation == "leave-last" and likings > 1:
+            past, part = newest(data, likings)
+        else:
+            held = split(data, settings.train.validation, "train.validation")
+            past, part = held.train, held.valid
     except DataError:  # too little to hold anything out: pipelines fall back to reciprocal-rank fusion
         return None
-    part = held.valid
-    if len(part) > ASKED:
-        part = part.take(np.sort(np.random.default_rng(settings.train.seed).choice(len(part), ASKED, replace=False)))
-    return held.train, part
+    if len(part) > most:
+        part = part.take(np.sort(np.random.default_rng(settings.train.seed).choice(len(part), most, replace=False)))
+    return past, part
 
 
 def learn_ranker(
-    name: str, ranker: Ranker, pipeline: Pipeline, part: Part, seed: int, *, progress: Progress = quiet
+    name: str, ranker: Ranker, pipeline: Pipeline, part: Part, how: Train, *, progress: Progress = quiet
 ) -> Scorer | None:
     """What `ranker` learns from the candidates of `pipeline`; None when no right answer of `part` is among them."""
     start = perf_counter()
-    found, label = labelled(pipeline, part.queries, part.relevant.owner, part.relevant["item"])
-    learned = ranker.learn(found, label, seed=seed) if label.any() else None
+    found, label = labelled(pipeline, part.queries, part.relevant.owner, part.relevant["item"], others=how.others)
+    learned = ranker.learn(found, label, seed=how.seed) if label.any() else None
     progress(
         f"ranker of {name}: {int(label.sum()):,} held-out items found among {len(found):,} candidates",
         perf_counter() - start,
@@ -138,10 +143,13 @@ def learn_ranker(
     return learned
 
 
-def labelled(pipeline: Pipeline, queries: Queries, query: np.ndarray, item: np.ndarray) -> tuple[Candidates, Scores]:
+def labelled(
+    pipeline: Pipeline, queries: Queries, query: np.ndarray, item: np.ndarray, *, others: int = 0
+) -> tuple[Candidates, Scores]:
     """The candidates of `queries` with a label (N,): 1 where (query, item) is one of the given pairs.
 
-    Queries of whose pairs none is among the candidates teach nothing and are left out.
+    Queries of whose pairs none is among the candidates teach nothing and are left out. Of the candidates labelled 0 at
+    most `others` of each query are kept, by lot; 0 = all.
     """
     wanted = (query.astype(np.int64) << 32) | item
     parts: list[Candidates] = []
@@ -152,6 +160,10 @@ def labelled(pipeline: Pipeline, queries: Queries, query: np.ndarray, item: np.n
         asked = (found.query + start).astype(np.int32)
         label = np.isin((asked.astype(np.int64) << 32) | found.item, wanted)
         kept = np.isin(asked, asked[label])
+        if others:
+            lot = ops.chance(block.seed[found.query] + block.time[found.query].view(np.uint64), found.item)
+            drawn = ops.rank_within(found.query, np.where(label, np.nan, lot).astype(np.float32), len(block)) <= others
+            kept &= label | drawn
         parts.append(Candidates(asked, found.item, found.columns).take(kept))
         labels.append(label[kept].astype(np.float32))
     return Candidates.concat(parts), np.concatenate([np.empty(0, np.float32), *labels])

@@ -7,7 +7,7 @@ after what it is asked to predict in the person's own order; under `global_time`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,26 +80,72 @@ def leave_last(data: Dataset) -> Split:
     Train, which is final too, holds what came before the validation answer; the test history what came before the test
     answer, so the validation item is in it. People with fewer than three liked items stay in train whole, not asked.
     """
-    events = data.events
-    position = _first_likings(data)
-    user = events.user[position]
-    count = np.bincount(user, minlength=data.n_users)[user]
-    left = count - _nth(user)  # 1 = the last of this person
-    _check(bool((count >= 3).any()), "leave-last", "nobody has three liked items")
-    rank = _nth(events.user)  # of each event in its person's own order
-    asked = {place: position[(left == place) & (count >= 3)] for place in (1, 2)}
-    before = {}
-    for place, chosen in asked.items():
-        stop = np.full(data.n_users, len(events))
-        stop[events.user[chosen]] = rank[chosen]
-        before[place] = data.only(rank < stop[events.user])
-    parts = {}
-    for place, chosen in asked.items():
+    places = _Places.of(data)
+    _check(bool((places.count >= 3).any()), "leave-last", "nobody has three liked items")
+    (_, test), (before, valid) = (places.asked(place, places.count >= 3) for place in (1, 2))
+    return Split("leave-last", before, valid, before, test)
+
+
+def newest(data: Dataset, likings: int) -> tuple[Dataset, Part]:
+    """The newest `likings` liked items of each person as questions, the oldest first, and what came before them all.
+
+    Each question is asked of all that its person did before it. Two liked items of each person are never asked for.
+    """
+    places = _Places.of(data)
+    _check(bool((places.count >= 3).any()), "newest", "nobody has three liked items")
+    parts = [places.asked(place, places.count >= place + 2) for place in range(likings, 0, -1)]
+    first = np.full(data.n_users, len(data))
+    for place in range(1, likings + 1):
+        chosen = places.position[(places.left == place) & (places.count >= place + 2)]
+        first[data.events.user[chosen]] = places.rank[chosen]
+    return data.only(places.rank < first[data.events.user]), _joined([part for _, part in parts])
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """First likings, each person's counted from their last one."""
+
+    data: Dataset
+    position: NDArray[np.intp]  # (L,) events, in time order
+    left: NDArray[np.int64]  # (L,) 1 = the last of this person
+    count: NDArray[np.int64]  # (L,) how many this person has
+    rank: NDArray[np.int64]  # (E,) place of each event in its person's own order
+
+    @staticmethod
+    def of(data: Dataset) -> _Places:
+        position = _first_likings(data)
+        user = data.events.user[position]
+        count = np.bincount(user, minlength=data.n_users)[user]
+        return _Places(data, position, count - _nth(user), count, _nth(data.events.user))
+
+    def asked(self, place: int, wanted: Mask) -> tuple[Dataset, Part]:
+        """What everybody did before their liking at `place`, where that is `wanted` (L,), and the questions for it."""
+        events = self.data.events
+        chosen = self.position[(self.left == place) & wanted]
+        stop = np.full(self.data.n_users, len(events))
+        stop[events.user[chosen]] = self.rank[chosen]
+        before = self.data.only(self.rank < stop[events.user])
         who = chosen[np.argsort(events.user[chosen])]
-        history = before[place].histories(events.user[who])
         relevant = Ragged(np.arange(len(who) + 1), {"item": events.item[who]})
-        parts[place] = Part(events.user[who], events.time[who], history, relevant, _known(data))
-    return Split("leave-last", before[2], parts[2], before[2], parts[1])
+        history = before.histories(events.user[who])
+        return before, Part(events.user[who], events.time[who], history, relevant, _known(self.data))
+
+
+def _joined(parts: Sequence[Part]) -> Part:
+    """The questions of all parts, which know the same items."""
+
+    def lists(each: Sequence[Ragged]) -> Ragged:
+        length = np.concatenate([one.length for one in each])
+        columns = {name: np.concatenate([one[name] for one in each]) for name in each[0].columns}
+        return Ragged(np.concatenate(([0], np.cumsum(length))).astype(np.int64), columns)
+
+    return Part(
+        np.concatenate([part.user for part in parts]),
+        np.concatenate([part.time for part in parts]),
+        lists([part.history for part in parts]),
+        lists([part.relevant for part in parts]),
+        parts[0].known,
+    )
 
 
 def global_time(data: Dataset, test: float = 0.1, valid: float = 0.1) -> Split:

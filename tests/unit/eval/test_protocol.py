@@ -50,13 +50,18 @@ def events_of(data, user):
     return data.events.item[data.events.user == user].tolist()
 
 
+def first_likings(mine):
+    """Places, in one person's (item, kind) pairs, of the first meetings with what they rated and never hid."""
+    first = [p for p, (item, _) in enumerate(mine) if item not in [other for other, _ in mine[:p]]]
+    return [p for p in first if mine[p][1] == RATE and (mine[p][0], HIDE) not in mine]
+
+
 @given(histories)
 def test_leave_last_is_the_naive_walk_through_each_person(rows):
     expected = {}
     for user in range(USERS):
         mine = [(item, kind) for who, item, kind in rows if who == user]
-        first = [p for p, (item, _) in enumerate(mine) if item not in [other for other, _ in mine[:p]]]
-        liked = [p for p in first if mine[p][1] == RATE and (mine[p][0], HIDE) not in mine]
+        liked = first_likings(mine)
         if len(liked) >= 3:
             expected[user] = (liked[-2], liked[-1], [item for item, _ in mine])
     if not expected:
@@ -192,3 +197,31 @@ def test_a_window_without_events_says_what_to_do():
     with pytest.raises(DataError, match="there are no events") as caught:
         protocol.global_time(dataset([(0, 0, RATE)]).before(0))
     assert "weight above 0" in caught.value.hint
+
+
+@given(histories, st.integers(1, 4))
+def test_the_newest_likings_are_asked_for_one_by_one(rows, likings):
+    data, expected = dataset(rows), {}
+    for user in range(USERS):
+        mine = [(item, kind) for who, item, kind in rows if who == user]
+        liked = first_likings(mine)
+        if len(liked) >= 3:
+            expected[user] = liked[2:][-likings:]
+    if not expected:
+        with pytest.raises(DataError, match="nobody has three liked items"):
+            protocol.newest(data, likings)
+        return
+    past, part = protocol.newest(data, likings)
+    asked = {user: [] for user in expected}
+    for at in range(len(part)):
+        user = int(part.user[at])
+        whole = [item for who, item, _ in rows if who == user]
+        (right,) = part.relevant.take(np.array([at]))["item"].tolist()
+        heard_of = part.history.take(np.array([at]))["item"].tolist()
+        assert heard_of == whole[: len(heard_of)]
+        assert whole[len(heard_of)] == right
+        asked[user].append(len(heard_of))
+    assert asked == expected
+    for user in range(USERS):
+        whole = [item for who, item, _ in rows if who == user]
+        assert events_of(past, user) == (whole[: expected[user][0]] if user in expected else whole)
