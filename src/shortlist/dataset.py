@@ -108,6 +108,7 @@ class Dataset:
     users: Columns = field(default_factory=dict)  # (U,) facts by user row
     items: Columns = field(default_factory=dict)  # (I,) facts by item row
     now: int = 0  # microseconds: the end of the window, "today" for decays
+    offset: str = ""  # in the log, after the last event that was read; empty = not from a log
 
     @staticmethod
     def of(

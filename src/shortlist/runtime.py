@@ -23,7 +23,7 @@ from shortlist.budget import Breaker, Effort
 from shortlist.config import Builder, PipelineTable, Settings
 from shortlist.data.held import release as release_held
 from shortlist.derived import Derived, all_rows
-from shortlist.errors import ConfigError, NotFound, ReleaseError, StoreError
+from shortlist.errors import ConfigError, DataError, NotFound, ReleaseError, StoreError
 from shortlist.filters.attribute import Attribute
 from shortlist.pipeline import FilterFailed, Pipeline, Recall, Step, Trace
 from shortlist.protocols import Feature, Filter
@@ -241,11 +241,14 @@ class Runtime:
                 trained = release.load(root, version, self._by_role(), trust=self.settings.releases.trust)
                 warm_up(trained, self.catalog, self.clock())
                 loaded = self.scenarios.over(trained, self.clock())
+                with self._fold_lock:
+                    self._tell_since(trained)
+                    self.trained = trained  # from now on told what is folded
             except Exception as error:  # whatever a foreign class raises: what is served now goes on
                 self.refused = f"release {version}: {type(error).__name__}: {error}"
                 return False
             self.ladder.refresh(loaded.pipelines, self.clock())
-            self.trained, self.release, self.refused = trained, loaded, ""
+            self.release, self.refused = loaded, ""
             gc.collect()
             gc.freeze()
             return True
@@ -309,6 +312,17 @@ class Runtime:
                 with suppress(StoreError):  # a full disk stops no answer: the log has it all, a later fold tries again
                     self.state.snapshot()
                 self._unsaved = 0
+
+    def _tell_since(self, trained: Release) -> None:
+        """Features of a release hear what was folded since their data was read, as if it had been served all along.
+        One that was made from another log knows what it was made from."""
+        start, features = trained.facts.get("offset"), _features(trained)
+        if not (start and features):
+            return
+        with suppress(DataError):
+            for _, events in self.stores.log.scan(start, self.state.offset):
+                for feature in features:
+                    feature.update(events)
 
     def settle(self, change: Callable[[Resumable], T]) -> T:
         """Change the state while nothing is folded, and write it out."""

@@ -176,6 +176,7 @@ def _facts(data: Dataset, trained: Trained, created: datetime) -> dict[str, Any]
         "items": data.n_items,
         "first_event": int(time[0]) if len(data) else None,
         "last_event": int(time[-1]) if len(data) else None,
+        "offset": data.offset,
         "pipelines": sorted(trained.pipelines),
         "seconds": {name: round(seconds, 3) for name, seconds in trained.seconds.items()},
     }

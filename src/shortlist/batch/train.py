@@ -38,7 +38,8 @@ class Trained:
 
 def read_window(settings: Settings, catalog: Catalog, log: EventLog, *, now: int | None = None) -> Dataset:
     """Everything in the log (or the last `train.window` of it) with all catalog facts."""
-    events = Events.concat([batch for _, batch in log.scan()])
+    batches = list(log.scan())
+    events = Events.concat([batch for _, batch in batches])
     users, items = catalog.size("user"), catalog.size("item")
     if not len(events) and not items:
         raise DataError(
@@ -51,6 +52,7 @@ def read_window(settings: Settings, catalog: Catalog, log: EventLog, *, now: int
         for entity, size in (("user", users), ("item", items))
     }
     data = Dataset.of(events, users, items, kinds=settings.kinds, users=facts["user"], items=facts["item"], now=now)
+    data = replace(data, offset=batches[-1][0] if batches else "")
     if settings.train.window:
         data = data.only(data.events.time >= data.now - duration(settings.train.window))
     return data

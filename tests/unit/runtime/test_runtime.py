@@ -17,6 +17,7 @@ from shortlist.budget import Effort
 from shortlist.config import Settings
 from shortlist.dataset import DEFAULT_KINDS, Kinds
 from shortlist.errors import ConfigError, NotFound, ReleaseError, StoreLocked
+from shortlist.features.counts import Counts
 from shortlist.pipeline import FilterFailed, Pipeline, Recall
 from shortlist.release import Release
 from shortlist.runtime import Runtime
@@ -262,6 +263,31 @@ def test_a_published_release_is_swapped_in_once(untrained: Settings, publish: Ca
         assert runtime.refresh() is True
         assert runtime.release.version == newer
         assert before.pipelines["home"].recommend(one(runtime, 3), 5)[0].item.tolist()  # a request in flight
+
+
+def test_features_of_a_release_know_what_came_after_its_data_was_read(installation: Settings) -> None:
+    root = installation.releases_path
+
+    def likings(runtime: Runtime) -> float:
+        slate = runtime.recommend("home", one(runtime, 3), 60).slate
+        return float(np.expm1(slate.columns["count.all"][slate.item == item][0]))
+
+    with opened(installation) as runtime:
+        item = items(runtime, 3)[0]
+        counts = Counts().fit(replace(synthetic().data, now=NOW), seed=0)
+        read = runtime.stores.log.end()
+        home = replace(runtime.release.pipelines["home"], features={"counts": counts})
+        version = release.save(root, {"home": home}, {"created": "2026-03-01T00:00:00", "offset": read})
+        runtime.ingest(event(5, item, time=NOW - 10))
+        release.publish(root, version)
+        assert runtime.refresh() is True
+        before = float(np.bincount(synthetic().data.events.item, synthetic().data.weight > 0)[item])
+        assert likings(runtime) == pytest.approx(before + 1)  # between training and swap
+        runtime.ingest(event(6, item, time=NOW - 9))
+        assert likings(runtime) == pytest.approx(before + 2)  # after the swap
+        runtime.state.snapshot()
+    with opened(installation) as again:
+        assert likings(again) == pytest.approx(before + 2)  # after a restart
 
 
 @pytest.fixture

@@ -1,0 +1,169 @@
+"""How often an item was liked before the moment asked: in windows, ever, and how long ago."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shortlist import ops
+from shortlist.dataset import DAY, Dataset, duration
+from shortlist.errors import ConfigError
+from shortlist.types import Candidates, Columns, Events, Mask, Queries, Rows, Scores
+
+HOUR = DAY // 24
+PLACE = 32  # bits of a key for the place of an event in the order of time
+TAIL = 4096  # events taken in since the last one was laid in order with all others, at least
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Columns that depend on what happened strictly before the time of the query, and on nothing after it.
+
+    What is asked of the past is therefore what was true then: rankers learn from the numbers that serving would have
+    shown. 16 bytes an event.
+    """
+
+    windows: tuple[str, ...] = ("1d", "7d", "30d")  # before the moment asked
+    kinds: tuple[str, ...] = ()  # of events that count; empty = those that are likings
+    usual: int = 20  # newest liked items whose mean popularity is compared with
+
+    def __post_init__(self) -> None:
+        for window in self.windows:
+            duration(window)
+        if self.usual < 1:
+            raise ConfigError(f"usual is {self.usual}, expected at least 1", where="features.counts")
+
+    def fit(self, data: Dataset, *, seed: int) -> ItemCounts:
+        known = data.kinds.table
+        unknown = [name for name in self.kinds if name not in known]
+        if unknown:
+            raise ConfigError(
+                f"there is no kind of event {unknown[0]!r}",
+                where="features.counts: kinds",
+                hint=f"there are: {', '.join(known)}",
+            )
+        counted = [known[name] for name in self.kinds] or [kind for kind in known.values() if kind.weight > 0]
+        code = np.array([kind.code for kind in counted], np.uint8)
+        least = np.array([ops.LOWEST if self.kinds else max(kind.least, ops.LOWEST) for kind in counted], np.float32)
+        log = _Log.of(data.events, code, least)
+        return ItemCounts(self.windows, self.usual, code, least, log.time, log.key)
+
+
+@dataclass(frozen=True)
+class ItemCounts:
+    """Columns of float32: `count.all`, `count.7d` ... log(1 + events), `count.since` log(1 + hours since the last one),
+    `count.age` days since the first, `count.usual` the mean `count.all` of the person's newest liked items, NaN without
+    any, and `count.beside` what the candidate's is above it."""
+
+    windows: tuple[str, ...]
+    usual: int
+    code: NDArray[np.uint8]  # (K,) of the kinds that count
+    least: Scores  # (K,) the value from which on an event of the kind counts
+    time: NDArray[np.int64]  # (E,) of the events that count, rising
+    key: NDArray[np.int64]  # (E,) item << 32 | place in the order of time, rising
+
+    def columns(self, queries: Queries, found: Candidates) -> Columns:
+        logs, now = self._logs.held, queries.time[found.query]
+        made = {"count.all": _grown(logs, found.item, now)}
+        for window in self.windows:
+            made[f"count.{window}"] = _grown(logs, found.item, now, duration(window))
+        first, last = _first_and_last(logs, found.item, now)
+        made["count.since"] = np.log1p(np.maximum(now - last, 0) / HOUR)
+        made["count.age"] = (now - first) / DAY
+        usual = self._usual(logs, queries)[found.query]
+        made |= {"count.usual": usual, "count.beside": made["count.all"] - usual}
+        return {name: column.astype(np.float32) for name, column in made.items()}
+
+    def update(self, events: Events) -> None:
+        self._logs.add(_Log.of(events, self.code, self.least))
+
+    def _usual(self, logs: tuple[_Log, ...], queries: Queries) -> NDArray[np.float64]:
+        """(B,) mean popularity of the newest liked items, at the moment asked."""
+        liked = queries.history.where(queries.history["weight"] > 0).last(self.usual)
+        popularity = _grown(logs, liked["item"], queries.time[liked.owner])
+        with np.errstate(invalid="ignore"):
+            mean: NDArray[np.float64] = np.bincount(liked.owner, popularity, len(queries)) / liked.length
+        return mean
+
+    @cached_property
+    def _logs(self) -> _Logs:
+        return _Logs(_Log(self.time, self.key))
+
+
+class _Log(NamedTuple):
+    """Events by time and by item."""
+
+    time: NDArray[np.int64]
+    key: NDArray[np.int64]
+
+    @staticmethod
+    def of(events: Events, code: NDArray[np.uint8], least: Scores) -> _Log:
+        bar = np.full(256, np.inf, np.float32)
+        bar[code] = least
+        counted = (events.value >= bar[events.kind]) & (events.item >= 0)
+        return _Log.sorted(events.item[counted], events.time[counted])
+
+    @staticmethod
+    def sorted(item: Rows, time: NDArray[np.int64]) -> _Log:
+        order = ops.stable_order(time)
+        key = (item[order].astype(np.int64) << PLACE) | np.arange(len(order))
+        return _Log(time[order], key[ops.stable_order(key)])
+
+    def span(self, item: Rows, now: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """(N,) twice: where in `key` the events of each item begin, and end before `now`."""
+        begin = item.astype(np.int64) << PLACE
+        return np.searchsorted(self.key, begin), np.searchsorted(self.key, begin | np.searchsorted(self.time, now))
+
+    def joined(self, other: _Log) -> _Log:
+        item = np.concatenate([self._items(), other._items()])
+        return _Log.sorted(item, np.concatenate((self.time, other.time)))
+
+    def _items(self) -> Rows:
+        """(E,) in the order of time."""
+        items = np.empty(len(self.key), np.int32)
+        items[self.key & ((1 << PLACE) - 1)] = self.key >> PLACE
+        return items
+
+
+class _Logs:
+    """What was there when learning ended, and what has come since; readers never see one half of a change."""
+
+    def __init__(self, base: _Log) -> None:
+        self.held: tuple[_Log, ...] = (base,)
+        self._lock = Lock()
+
+    def add(self, log: _Log) -> None:
+        if not len(log.time):
+            return
+        with self._lock:
+            base, *rest = self.held
+            tail = rest[0].joined(log) if rest else log
+            large = len(tail.time) > max(TAIL, len(base.time) // 16)
+            self.held = (base.joined(tail),) if large else (base, tail)
+
+
+def _grown(logs: tuple[_Log, ...], item: Rows, now: NDArray[np.int64], window: int = 0) -> NDArray[np.float64]:
+    """(N,) log(1 + events of each item before `now`), within `window` of it; 0 = ever."""
+    count = np.zeros(len(item), np.int64)
+    for log in logs:
+        begin, end = log.span(item, now)
+        count += end - (log.span(item, now - window)[1] if window else begin)
+    return np.log1p(count)
+
+
+def _first_and_last(
+    logs: tuple[_Log, ...], item: Rows, now: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N,) the times of the first and the last event of each item before `now`; NaN = none."""
+    first, last = np.full(len(item), np.nan), np.full(len(item), np.nan)
+    for log in logs:
+        begin, end = log.span(item, now)
+        some: Mask = end > begin
+        first[some] = np.fmin(first[some], log.time[log.key[begin[some]] & ((1 << PLACE) - 1)])
+        last[some] = np.fmax(last[some], log.time[log.key[end[some] - 1] & ((1 << PLACE) - 1)])
+    return first, last

@@ -1,0 +1,35 @@
+"""Features that ask models, or count what happened, keep the contracts."""
+
+from shortlist.features.counts import Counts, ItemCounts
+from shortlist.features.near import Near
+from shortlist.features.pace import Pace
+from shortlist.features.standing import Standing
+from shortlist.models.itemknn import ItemKnn
+from shortlist.models.transitions import Transitions
+from shortlist.testing.contracts import FeatureContract, RecipeContract
+from shortlist.testing.world import World
+
+
+class TestStanding(FeatureContract):
+    def make(self, world: World) -> Standing:
+        return Standing({"knn": ItemKnn().fit(world.data, seed=0), "next": Transitions().fit(world.data, seed=0)})
+
+
+class TestNear(FeatureContract):
+    def make(self, world: World) -> Near:
+        return Near({"knn": ItemKnn().fit(world.data, seed=0)}, (1, 3))
+
+
+class TestPace(FeatureContract):
+    def make(self, world: World) -> Pace:
+        return Pace()
+
+
+class TestCounts(RecipeContract):
+    def make(self, world: World) -> Counts:
+        return Counts()
+
+
+class TestItemCounts(FeatureContract):
+    def make(self, world: World) -> ItemCounts:
+        return Counts(("1d", "7d")).fit(world.data, seed=0)
