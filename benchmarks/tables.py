@@ -235,6 +235,22 @@ def promises(rows: Iterable[Found]) -> str:
     return table(("set", "blueprint", "scenario", "lists", "all of them", "the others"), lines)
 
 
+def ratings(rows: Iterable[Found]) -> str:
+    """Errors of predicted ratings, of several folds their mean."""
+    found: dict[tuple[str, str, str], dict[tuple[str, str], Found]] = {}
+    for row in rows:
+        if row["metric"] in ("rmse", "mae") and row["benchmark"] == "quality":
+            side = row["side"].removeprefix("peer:")
+            found.setdefault((row["set"], row["model"], side), {})[row["split"], row["metric"]] = row
+    lines = []
+    for key, each in found.items():
+        whole = "folds" if ("folds", "rmse") in each else next(iter(each))[0]
+        seconds = f"{each[whole, 'rmse']['seconds']:.1f}" if each[whole, "rmse"]["seconds"] else "–"
+        first = figure(each["u1", "rmse"]) if ("u1", "rmse") in each else "–"
+        lines.append((*key, whole, figure(each[whole, "rmse"]), first, f"{each[whole, 'mae']['value']:.4f}", seconds))
+    return table(("set", "model", "library", "split", "RMSE", "RMSE of u1", "MAE", "fit, s"), lines)
+
+
 TABLES: Mapping[str, Callable[[Iterable[Found]], str]] = {
     "ann": ann,
     "blueprints": blueprints,
@@ -242,6 +258,7 @@ TABLES: Mapping[str, Callable[[Iterable[Found]], str]] = {
     "item2vec": item2vec,
     "promises": promises,
     "published": published,
+    "ratings": ratings,
     "quality": quality,
     "kernels": kernels,
     "starts": starts,

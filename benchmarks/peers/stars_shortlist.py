@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from stars import SEED, Answer, Job, serve
 
+from benchmarks.peers.stars import SEED, Answer, Job, serve
 from benchmarks.ratings import SETS
 from shortlist.dataset import Dataset
 from shortlist.eval.ratings import predict, predict_in_time

@@ -28,9 +28,9 @@ _PAIRWISE: Space = {
 }
 _RATINGS: Space = {
     "factors": (14, 30, 62, 126),
-    "epochs": (20, 40, 80),
+    "epochs": (30, 60, 120),
     "rate": (0.005, 0.01, 0.02),
-    "reg": (0.03, 0.05, 0.08, 0.12),
+    "reg": (0.03, 0.06, 0.08, 0.12),
     "reg_bias": (0.01, 0.03, 0.1),
 }
 _FILTER: Space = {
@@ -114,7 +114,7 @@ SPACES: Mapping[str, Space] = {
         **_RATINGS,
         "bins": (5, 15, 30),
         "reg_drift": (0.03, 0.1, 0.3, 1.0),
-        "shrink": (20.0, 50.0, 100.0, 300.0),
+        "shrink": (30.0, 100.0, 300.0),
     },
     "models.transitions:Transitions": {
         "window": (5, 10, 20),

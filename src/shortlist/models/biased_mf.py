@@ -15,10 +15,10 @@ from shortlist.models.rating import Descent, RatingModel
 class BiasedMf:
     """The quickest to fit; a person's vector is the exact minimum of the objective for the ratings at hand."""
 
-    factors: int = 30  # two less than a multiple of 16 leave no column unused
-    epochs: int = 40
+    factors: int = 62  # two less than a multiple of 16 leave no column unused
+    epochs: int = 60
     rate: float = 0.01  # length of the first steps; it falls evenly to 0
-    reg: float = 0.08
+    reg: float = 0.06
     reg_bias: float = 0.01
     deviation: float = 0.1  # length of the random vectors at the start
 

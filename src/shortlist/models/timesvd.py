@@ -27,12 +27,12 @@ class TimeSvd:
 
     factors: int = 30
     bins: int = 15
-    epochs: int = 40
+    epochs: int = 60
     rate: float = 0.01  # length of the first steps; it falls evenly to 0
-    reg: float = 0.08
+    reg: float = 0.06
     reg_bias: float = 0.01
     reg_drift: float = 0.3  # of what moves in people
-    shrink: float = 50.0  # ratings of no effect, added to those of each bin
+    shrink: float = 100.0  # ratings of no effect, added to those of each bin
     deviation: float = 0.1  # length of the random vectors at the start
 
     def __post_init__(self) -> None:
