@@ -13,14 +13,14 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from benchmarks import ctr, published, ratings
+from benchmarks import ctr, published, ratings, two_stage
 from benchmarks.item2vec import write_walks
 from benchmarks.peers.process import LEARNED, Answered, PeerFailed, Worker, write_job
 from benchmarks.rows import ROOT, Row, write
@@ -91,7 +91,7 @@ class Ground:
     def compare(self, model: str, other: tuple[str, str], note: str) -> None:
         """A row for the paired difference of our `model` to `other` (model and side)."""
         gap = self.values[model, OWN][MAIN] - self.values[other][MAIN]
-        name = other[1] if other[0] == model else other[0]
+        name = other[1] if other[0] == model else other[0] if other[1] == OWN else f"{other[0]}-{other[1]}"
         found = intervals({MAIN: gap})[MAIN]
         self._row(model, OWN, f"{MAIN}-minus-{name}", found.value, found.low, found.high, note=note)
         say(f"{model:15} minus {name:15} {found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) {note}")
@@ -196,7 +196,28 @@ def run(ground: Ground, settings: Settings, models: Sequence[str]) -> list[Row]:
         ground.add("fused", OWN, answered, params, "blend of the sources, weights learned on validation")
         for source in sources:
             ground.compare("fused", (source, OWN), "one of its sources")
+    if "two-stage" in models:
+        ranked(ground, settings)
     return ground.rows
+
+
+def ranked(ground: Ground, settings: Settings) -> None:
+    """The second stage, once a seed; the first of them beside everything else that was asked."""
+    for seed in two_stage.SEEDS:
+        params = two_stage.params(ground.set, seed, lambda model: settings.of(ground, model, OWN))
+        with Worker(OWN, "two-stage", ground.folder / "test", ground.environments) as worker:
+            answered = worker.ask(params)
+        name = "two-stage" if seed == two_stage.SEEDS[0] else f"two-stage-seed-{seed}"
+        note = f"trees over {len(params['sources'])} sources, seed {seed}; fitted with all its sources"
+        ground.add(name, OWN, answered, params, note)
+    beside = [key for key in ground.values if not key[0].startswith("two-stage")]
+    best = {
+        mine: max(some, key=lambda key: float(np.nanmean(ground.values[key][MAIN])))
+        for mine in (True, False)
+        if (some := [key for key in beside if (key[1] == OWN) == mine and key[0] != "fused"])
+    }
+    for key in beside:
+        ground.compare("two-stage", key, "the best single model of its side" if key in best.values() else "")
 
 
 def _note(model: str, side: str) -> str:
@@ -229,7 +250,8 @@ def main(words: Sequence[str] | None = None) -> None:
         ratings.main(words[1:])
         return
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("set", choices=sorted(SPLITS))
+    staged = {f"{name}{two_stage.SUFFIX}": name for name in two_stage.STAGES}
+    parser.add_argument("set", choices=sorted([*SPLITS, *staged]), help="with -two-stage: its second stage beside them")
     parser.add_argument("--json", type=Path, metavar="OUT", help="file for the rows")
     parser.add_argument("--split", action="append", help="leave-last, global or published; default: the set's first")
     parser.add_argument(
@@ -243,17 +265,20 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of one search (default %(default)s)")
     parser.add_argument("--peers", type=Path, default=ROOT / ".benchmarks" / "peers", help="folder of environments")
     given = parser.parse_args(words)
-    models = given.only.split(",") if given.only else [*USUAL, "fused"]
-    unknown = set(models) - {*SPACES, "fused"}
+    base = staged.get(given.set, given.set)
+    whole = [*USUAL, "fused", *(["two-stage"] if base != given.set else [])]
+    models = given.only.split(",") if given.only else whole
+    unknown = set(models) - {*SPACES, "fused", "two-stage"}
     if unknown:
-        parser.error(f"unknown models {', '.join(sorted(unknown))}; there are: {', '.join([*SPACES, 'fused'])}")
-    path = ROOT / "benchmarks" / "tuned" / f"{given.set}.json"
+        parser.error(f"unknown models {', '.join(sorted(unknown))}; there are: {', '.join([*SPACES, *whole[-2:]])}")
+    path = ROOT / "benchmarks" / "tuned" / f"{base}.json"
     settings = Settings(path, 2 if given.quick else given.trials, given.seconds, again=given.tune, keep=not given.quick)
     rows: list[Row] = []
-    for name in given.split or list(SPLITS[given.set])[:1]:
+    for name in given.split or list(SPLITS[base])[:1]:
         with tempfile.TemporaryDirectory() as folder:
-            ground = Ground.of(given.set, SPLITS[given.set][name](), Path(folder), given.peers, given.quick)
-            rows += [*run(ground, settings, models), *published.rows(given.set, ground.split.name)]
+            ground = Ground.of(base, SPLITS[base][name](), Path(folder), given.peers, given.quick)
+            found = [*run(ground, settings, models), *published.rows(base, ground.split.name)]
+            rows += [replace(row, set=given.set) for row in found]
     if given.json:
         write(given.json, "quality", given.set, rows)
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,12 @@ from shortlist import ops
 from shortlist.batch.train import labelled
 from shortlist.dataset import Dataset
 from shortlist.eval import metrics, offline
-from shortlist.eval.protocol import Part
+from shortlist.eval.protocol import Part, newest
+from shortlist.features.counts import Counts
+from shortlist.features.near import Near
+from shortlist.features.pace import Pace
 from shortlist.features.scores import ModelScores
+from shortlist.features.standing import Standing
 from shortlist.models.als import Als
 from shortlist.models.bpr import Bpr
 from shortlist.models.bspm import Bspm
@@ -39,7 +44,8 @@ from shortlist.models.twotower import TwoTower
 from shortlist.models.userknn import UserKnn
 from shortlist.models.warp import Warp
 from shortlist.pipeline import Pipeline, Recall
-from shortlist.protocols import Catalog, Recipe, Scorer, Source
+from shortlist.protocols import Catalog, Feature, Recipe, Scorer, Source
+from shortlist.rank.gbdt import Gbdt
 from shortlist.rank.weighted import ZBlend
 from shortlist.recall.popular import Popular
 from shortlist.stores import open_store
@@ -162,6 +168,42 @@ def fused(job: Asked, params: Mapping[str, Any]) -> Answer:
     return lambda: offline.ask(lambda queries, k: whole.recommend(queries, k)[0], job.part, job.k)
 
 
+def two_stage(job: Asked, params: Mapping[str, Any]) -> Answer:
+    """Sources of this job's train, ranked by trees that learned from the newest `likings` of each person in it.
+
+    While the trees learn, the sources have seen nothing of those likings, nor of what came after.
+    """
+    start = perf_counter()
+    past, part = newest(job.train, params["likings"])
+    learning = staged(params, past)
+    found, label = labelled(learning, part.queries, part.relevant.owner, part.relevant["item"], others=params["others"])
+    told = perf_counter()
+    scorer = Gbdt(**params["trees"]).learn(found, label, seed=params["seed"])
+    print(
+        f"  candidates of {len(part):,} likings, {label.sum() / len(part):.3f} of them found: {told - start:.0f} s;"
+        f" {len(scorer.root)} trees: {perf_counter() - told:.0f} s",
+        file=sys.stderr,
+        flush=True,
+    )
+    whole = replace(staged(params, job.train), scorer=scorer)
+    return lambda: offline.ask(lambda queries, k: whole.recommend(queries, k)[0], job.part, job.k)
+
+
+def staged(params: Mapping[str, Any], train: Dataset) -> Pipeline:
+    """The first stage, and all that the second one reads."""
+    sources = {name: source(each["model"], each["params"], train) for name, each in params["sources"].items()}
+    judges = {name: each for name, each in sources.items() if isinstance(each, Scorer)}
+    near = {name: judges[name] for name in params["near"]}
+    features: dict[str, Feature] = {
+        "standing": Standing(judges),
+        "scores": ModelScores(judges),
+        "near": Near(near, tuple(params["last"])),
+        "counts": Counts(tuple(params["windows"])).fit(train, seed=SEED),
+        "pace": Pace(),
+    }
+    return Pipeline({name: Recall(each, params["k"]) for name, each in sources.items()}, features=features)
+
+
 def top(job: Asked, params: Mapping[str, Any]) -> Answer:
     """Nothing to fit: the lists of all who ask, from given vectors."""
     user, item = vectors(params["vectors"])
@@ -175,5 +217,5 @@ def top(job: Asked, params: Mapping[str, Any]) -> Answer:
 
 if __name__ == "__main__":
     name = sys.argv[1]
-    special = {"fused": fused, "top": top}
+    special = {"fused": fused, "two-stage": two_stage, "top": top}
     loop(special.get(name) or single(name), lambda: Asked.read(Path(sys.argv[2])))
