@@ -6,22 +6,34 @@ namespace {
 
 constexpr int64_t DENSE_GRAIN = 4096;  // rows below which a layer is not worth a thread
 
-// Rows of `weight` as far apart as whole vectors want them.
-struct Padded {
-    explicit Padded(const Matrix<float> &weight)
-        : height(static_cast<int64_t>(weight.shape(0))), width(static_cast<int64_t>(weight.shape(1))), stride((width + 63) / 64 * 64) {
-        if (stride == width) {
-            data = weight.data();
-            return;
-        }
-        copy = std::make_unique<Buffer<float>>(height * stride);
-        for (int64_t row = 0; row < height; ++row)
-            std::copy_n(weight.data() + row * width, width, static_cast<float *>(*copy) + row * stride);
-        data = *copy;
+// A layer of few columns with zeros after them, as wide as a vector.
+class Widened {
+public:
+    Widened(const DenseJob &job, int64_t rows, int64_t starts) : narrow_(job), wide_(job), rows_(rows) {
+        wide_.weight = add(job.weight, job.width);
+        wide_.start = add(job.start, starts);
+        if (job.times) wide_.times = add(job.times, rows), wide_.plus = add(job.plus, rows);
+        wide_.columns = active->lanes;
+        held_.push_back(std::make_unique<Buffer<float>>(rows * wide_.columns));
+        wide_.out = *held_.back();
     }
-    int64_t height, width, stride;
-    const float *data;
-    std::unique_ptr<Buffer<float>> copy;
+    const DenseJob &job() const { return wide_; }
+    void narrow() const {
+        for (int64_t row = 0; row < rows_; ++row)
+            std::copy_n(wide_.out + row * wide_.columns, narrow_.columns, narrow_.out + row * narrow_.columns);
+    }
+
+private:
+    const float *add(const float *from, int64_t rows) {
+        held_.push_back(std::make_unique<Buffer<float>>(rows * active->lanes));
+        float *to = *held_.back();
+        for (int64_t row = 0; row < rows; ++row) std::copy_n(from + row * narrow_.columns, narrow_.columns, to + row * active->lanes);
+        return to;
+    }
+
+    DenseJob narrow_, wide_;
+    int64_t rows_;
+    std::vector<std::unique_ptr<Buffer<float>>> held_;
 };
 
 Numpy<float> layer(const Matrix<float> &x, const Matrix<float> &weight, const Matrix<float> &start, const Array<int32_t> &owner,
@@ -43,10 +55,18 @@ Numpy<float> layer(const Matrix<float> &x, const Matrix<float> &weight, const Ma
     auto out = std::make_unique<std::vector<float>>(static_cast<size_t>(rows * columns));
     {
         nb::gil_scoped_release release;
-        const Padded padded(weight);
-        const DenseJob job{x.data(), width, padded.data, columns, padded.stride, start.data(), owned ? owner.data() : nullptr,
+        const DenseJob job{x.data(), width, weight.data(), columns, start.data(), owned ? owner.data() : nullptr,
                            times ? times->data() : nullptr, plus ? plus->data() : nullptr, relu, out->data()};
-        in_parallel(rows, DENSE_GRAIN, threads, [&](int64_t begin, int64_t end) { active->dense(job, begin, end); });
+        const auto run = [&](const DenseJob &each) {
+            in_parallel(rows, DENSE_GRAIN, threads, [&](int64_t begin, int64_t end) { active->dense(each, begin, end); });
+        };
+        if (columns >= active->lanes) {
+            run(job);
+        } else if (columns) {
+            const Widened widened(job, rows, starts);
+            run(widened.job());
+            widened.narrow();
+        }
     }
     return numpy(std::move(out), {static_cast<size_t>(rows), static_cast<size_t>(columns)});
 }

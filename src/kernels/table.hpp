@@ -166,8 +166,8 @@ struct PairwiseJob {  // people and items so that what a person likes scores abo
 struct DenseJob {  // out = plus + times * (start + x @ weight), or without plus and times; below 0 made 0 with `relu`
     const float *x;  // (N, width)
     int64_t width;
-    const float *weight;  // (width, stride), zeros after `columns`; stride a multiple of 64
-    int64_t columns, stride;
+    const float *weight;  // (width, columns)
+    int64_t columns;  // at least as many as a vector has lanes
     const float *start;  // (S, columns)
     const int32_t *owner;  // (N) the row of `start`; null = the first
     const float *times, *plus;  // (N, columns) or null

@@ -62,7 +62,10 @@ class Dcn:
         arrays["last.0.shift"] = arrays["last.0.shift"] + np.float32(self.learning.shift)
         parts = (inputs.stacked(arrays, name) for name in ("cross", "deep", "last"))
         crosses, deep, (last,) = parts
-        return DcnModel(Inputs(layout, arrays["table"]), crosses, deep, last)
+        split = sum(inputs.width_of(each, self.width) for each in inputs.halves(layout)[0])
+        final = crosses[-1]
+        toward, rest = final.weight[:, :split].T.copy(), Layer(final.weight[:, split:].copy(), final.shift[split:])
+        return DcnModel(Inputs(layout, arrays["table"]), crosses, toward, rest, deep, last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class DcnModel:
 
     inputs: Inputs
     crosses: tuple[Layer, ...]
+    toward: Vectors  # (S, K) of the last cross, what gives the S shared inputs, turned round
+    rest: Layer  # (K, K - S) of the last cross, what gives the others
     deep: tuple[Layer, ...]
     last: Layer
 
@@ -96,12 +101,10 @@ class DcnModel:
                 state = _kernels.cross(read.own, rest, layer.begun(read), read.owner, whole, whole)
             else:
                 state = _kernels.cross(state, layer.weight, layer.shift[None], EVERY, whole, state)
-        final = self.crosses[-1]
         shared, own = read.shared * weight[:split], read.own * weight[split:]
-        zero = np.zeros((1, len(weight)), np.float32)
-        toward = _kernels.dense(shared, np.ascontiguousarray(final.weight[:, :split].T), zero, EVERY) + weight
-        odds: Scores = np.einsum("nk,nk->n", state, toward[read.owner])
-        odds += np.einsum("gs,s->g", shared, final.shift[:split])[read.owner]
-        crossed = _kernels.dense(state, np.ascontiguousarray(final.weight[:, split:]), final.shift[None, split:], EVERY)
-        odds += np.einsum("no,no->n", own, crossed)
+        toward = _kernels.dense(shared, self.toward, np.zeros((1, len(weight)), np.float32), EVERY) + weight
+        both = (toward, np.einsum("gs,s->g", shared, self.crosses[-1].shift[:split]))
+        toward, base = both if len(toward) == 1 else (each[read.owner] for each in both)
+        odds: Scores = np.einsum("nk,nk->n", state, np.broadcast_to(toward, state.shape)) + base
+        odds += np.einsum("no,no->n", own, self.rest.of(state))
         return odds

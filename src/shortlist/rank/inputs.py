@@ -33,7 +33,11 @@ class Read(NamedTuple):
 
     def whole(self) -> Vectors:
         """(N, K)"""
-        return np.concatenate((self.shared[self.owner], self.own), axis=1)
+        split = self.shared.shape[1]
+        made = np.empty((len(self.own), split + self.own.shape[1]), np.float32)
+        made[:, :split] = self.shared if len(self.shared) == 1 else self.shared[self.owner]
+        made[:, split:] = self.own
+        return made
 
 
 class Batch(NamedTuple):
