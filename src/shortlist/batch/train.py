@@ -100,7 +100,9 @@ def learn_rankers(
     unfitted = Builder({}, stores, lambda component, where: component, settings.releases.trust)
     rankers: dict[str, Ranker] = {}
     for name, table in settings.pipelines.items():
-        component = unfitted.component(table.rank, f"pipelines.{name}.rank") if table.rank else None
+        if not table.rank or "model" in table.rank:  # a model that scores learns with the others
+            continue
+        component = unfitted.component(table.rank, f"pipelines.{name}.rank")
         if isinstance(component, Ranker):
             rankers[name] = component
     if not rankers:

@@ -21,6 +21,7 @@ from shortlist.cli import (
     init,
     keys,
     models,
+    predict,
     publish,
     recommend,
     rollback,
@@ -61,6 +62,7 @@ app.command("rollback", help=rollback.HELP, short_help="Serve the release before
 app.add_typer(models.group, name="models", help=models.HELP, short_help="Releases: list, show, verify, prune.")
 app.command("serve", help=serve.HELP, short_help="Answer over HTTP.")(serve.serve)
 app.command("recommend", help=recommend.HELP, short_help="One person's list, with reasons.")(recommend.recommend)
+app.command("predict", help=predict.HELP, short_help="Scores of items that are named.")(predict.predict)
 app.command("why", help=why.HELP, short_help="What became of one item on one person's list.")(why.why)
 app.command("similar", help=similar.HELP, short_help="Items like one item.")(similar.similar)
 app.add_typer(keys.group, name="keys", help=keys.HELP, short_help="API keys: make, list, revoke.")
