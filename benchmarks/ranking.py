@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from unittest import mock
 
+import lightgbm
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -29,6 +31,7 @@ from shortlist.descent import Descent
 from shortlist.protocols import Ranker, Scorer
 from shortlist.rank.dcn import Dcn, DcnModel
 from shortlist.rank.fm import Fm, FmModel, Pairs
+from shortlist.rank.gbdt import Gbdt
 from shortlist.rank.inputs import Layer
 from shortlist.rank.learning import Learning
 from shortlist.rank.logistic import Logistic, LogisticModel
@@ -39,7 +42,8 @@ GOAL = 2.0  # ms
 PERSON = {"segment": 97, "group": 13, "gender": 2, "age": 7, "value": 4, "shopping": 3, "job": 2, "city": 5, "place": 2}
 AD = {"ad": ADS, "category": 6769, "campaign": 20_000, "customer": 20_000, "brand": 10_000}
 UNLEARNED = Learning(descent=Descent(epochs=0))
-MODELS: Mapping[str, tuple[str, Ranker]] = {  # trees belong here too
+TREES, LEAVES, COUNTERS = 300, 31, 50
+MODELS: Mapping[str, tuple[str, Ranker]] = {
     "logistic": ("39 columns and more, one-hot", Logistic(iterations=5)),
     "fm": ("d = 16", Fm(width=16, learning=UNLEARNED)),
     "dcn": (
@@ -162,6 +166,64 @@ def run(times: int, environments: Path) -> list[Row]:
     return rows
 
 
+@dataclass(frozen=True)
+class Counters:
+    """As many numbers of each ad as trees read."""
+
+    number: np.ndarray  # (ADS, COUNTERS)
+
+    @staticmethod
+    def drawn() -> Counters:
+        chance = np.random.default_rng(0)
+        number = chance.normal(size=(ADS, COUNTERS)).astype(np.float32)
+        number[chance.random(number.shape) < 0.05] = np.nan
+        return Counters(number)
+
+    def columns(self, queries: Queries, found: Candidates) -> Columns:
+        return {"counter": ops.gather(self.number, found.item, np.nan)}
+
+    def update(self, events: Events) -> None:
+        """Facts stay what they are."""
+
+
+def trees(times: int) -> list[Row]:
+    """The same trees by our kernel and by LightGBM, from the same numbers."""
+    counters, boosters = Counters.drawn(), []
+    train = lightgbm.train
+
+    def kept(*given: Any, **named: Any) -> Any:
+        boosters.append(train(*given, **named))
+        return boosters[-1]
+
+    queries, found = asked(200, 1)
+    found = found.with_columns(counters.columns(queries, found))
+    weight = np.random.default_rng(2).normal(size=COUNTERS)
+    odds = np.nan_to_num(found.columns["counter"]) @ weight / 3 - 3
+    label = (np.random.default_rng(3).random(len(found)) < 1 / (1 + np.exp(-odds))).astype(np.float32)
+    with mock.patch.object(lightgbm, "train", kept):
+        ranker = Gbdt(objective="binary", trees=TREES, leaves=LEAVES, threads=1)
+        scorer = ranker.learn(found, label, seed=0)
+    requests = [asked(1, seed) for seed in range(50)]
+    ready = [(queries, found.with_columns(counters.columns(queries, found))) for queries, found in requests]
+    apart = np.abs(boosters[0].predict(ready[0][1].columns["counter"]) - scorer.score(*ready[0])).max()
+    if apart > 1e-6:
+        raise SystemExit(f"LightGBM says something else of the same trees: {apart:.2g}")
+
+    def whole(each: int) -> object:
+        queries, found = requests[each % 50]
+        return scorer.score(queries, found.with_columns(counters.columns(queries, found)))
+
+    def theirs(each: int) -> object:
+        return boosters[0].predict(ready[each % 50][1].columns["counter"], num_threads=1)
+
+    note = f"{TREES} trees of {LEAVES} leaves over {COUNTERS} numbers"
+    return [
+        *_rows("gbdt", "shortlist", "features and scores", milliseconds(whole, times), note),
+        *_rows("gbdt", "shortlist", "scores", milliseconds(lambda each: scorer.score(*ready[each % 50]), times), note),
+        *_rows("gbdt", "peer:lightgbm", "scores", milliseconds(theirs, max(50, times // 5)), note),
+    ]
+
+
 def _rows(model: str, side: str, what: str, taken: np.ndarray, note: str) -> list[Row]:
     print(
         f"{model:9} {side:17} {what:20} p50 {np.median(taken):.3f} ms, p99 {np.quantile(taken, 0.99):.3f}",
@@ -190,7 +252,7 @@ def main() -> None:
     options.add_argument("--peers", type=Path, default=ROOT / ".benchmarks" / "peers", help="folder of environments")
     given = options.parse_args()
     with threadpool_limits(1):
-        rows = run(given.times, given.peers)
+        rows = [*run(given.times, given.peers), *trees(given.times)]
     if given.json:
         write(given.json, "ranking", "ads", rows)
 

@@ -277,5 +277,6 @@ class _Flat:
 
 def _not_above(bound: float) -> np.float32:
     """The largest float32 not above `bound`: a float32 is at most the one exactly when it is at most the other."""
-    near = np.float32(bound)
+    with np.errstate(over="ignore"):  # where only gaps go the other way, LightGBM cuts at 1e300
+        near = np.float32(bound)
     return near if float(near) <= bound else np.nextafter(near, np.float32(-np.inf))

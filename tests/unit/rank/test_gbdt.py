@@ -62,6 +62,7 @@ def test_a_threshold_between_two_numbers_of_32_bits_is_cut_below() -> None:
     assert gbdt._not_above(just) < np.float32(0.1)
     assert gbdt._not_above(float(np.float32(0.1))) == np.float32(0.1)
     assert gbdt._not_above(-0.1) <= -0.1
+    assert gbdt._not_above(1e300) == np.finfo(np.float32).max
 
 
 def test_it_puts_first_what_was_taken_and_stops_by_itself() -> None:
