@@ -115,6 +115,20 @@ def test_similar_items_do_not_hold_the_item_itself(trained: Path, run: Run) -> N
     assert len(answer["items"]) == 5
 
 
+def test_what_the_ranker_reads_then_and_now(trained: Path, run: Run) -> None:
+    told = run("features", "--people", "30", "--window", "14d", "--config", trained, "--json").json
+    assert told["schema"] == "shortlist.features/1"
+    columns = {each["name"]: each for each in told["columns"]}
+    assert {"ease", "score.ease"} <= set(columns)
+    assert columns["score.ease"]["covered"] == 1.0
+    assert 0 < columns["ease"]["covered"] <= 1.0
+    assert all(each["drift"] >= 0 for each in columns.values())
+    assert told["people"][1] == 30
+    done = run("features", "nowhere", "--config", trained)
+    assert done.code == 4
+    assert "there are: home, similar" in done.err
+
+
 def test_a_list_for_people_has_titles_reasons_and_stages(trained: Path, run: Run) -> None:
     done = run("recommend", someone(trained), "--trace", "--config", trained)
     assert "why" in done.out

@@ -17,6 +17,7 @@ from shortlist.cli import (
     doctor,
     evaluate,
     events,
+    features,
     ingest,
     init,
     keys,
@@ -57,6 +58,7 @@ app.command("ingest", help=ingest.HELP, short_help="Load events, items and users
 app.command("train", help=train.HELP, short_help="Fit the models, write a release.")(train.train)
 app.command("tune", help=tune.HELP, short_help="Search better parameters for models and pipelines.")(tune.tune)
 app.command("evaluate", help=evaluate.HELP, short_help="Compare with popularity and chance.")(evaluate.evaluate)
+app.command("features", help=features.HELP, short_help="What the ranker reads, and what has moved.")(features.features)
 app.command("publish", help=publish.HELP, short_help="Make a release the one that is served.")(publish.publish)
 app.command("rollback", help=rollback.HELP, short_help="Serve the release before this one again.")(rollback.rollback)
 app.add_typer(models.group, name="models", help=models.HELP, short_help="Releases: list, show, verify, prune.")
