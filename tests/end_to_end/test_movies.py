@@ -93,3 +93,23 @@ def test_from_a_database_to_predictions(home: Path, capsys: pytest.CaptureFixtur
         name: run("recommend", str(FIRST_USER + 3), "--pipeline", name) for name in ("home", "best_rated", "context")
     }
     assert all("Film No." in each for each in lists.values())
+    table = f"sqlite:///{home / 'movies.db'}#recommendations"
+    for count in (5, 3):
+        told = json.loads(run("lists", table, "-n", str(count), "--json"))
+        assert told["people"] == 60
+        with sqlite3.connect(home / "movies.db") as connection:
+            written = connection.execute("SELECT * FROM recommendations ORDER BY user_id, place").fetchall()
+        connection.close()
+        assert len(written) == told["places"] == 60 * count
+        mine = [(place, item) for user, place, item, _ in written if user == str(FIRST_USER + 3)]
+        assert [place for place, _ in mine] == list(range(1, count + 1))
+        assert not {int(item) for _, item in mine} & rated(home, FIRST_USER + 3)
+    assert "holds something else" in run("lists", table.replace("recommendations", "ratings"), code=3)
+    assert "there is no pipeline 'nothing'" in run("lists", table, "--pipeline", "nothing", code=2)
+
+
+def rated(home: Path, user: int) -> set[int]:
+    with sqlite3.connect(home / "movies.db") as connection:
+        found = connection.execute("SELECT movie_id FROM ratings WHERE user_id = ?", (user,)).fetchall()
+    connection.close()
+    return {item for (item,) in found}

@@ -21,6 +21,7 @@ from shortlist.cli import (
     ingest,
     init,
     keys,
+    lists,
     models,
     predict,
     publish,
@@ -65,6 +66,7 @@ app.add_typer(models.group, name="models", help=models.HELP, short_help="Release
 app.command("serve", help=serve.HELP, short_help="Answer over HTTP.")(serve.serve)
 app.command("recommend", help=recommend.HELP, short_help="One person's list, with reasons.")(recommend.recommend)
 app.command("predict", help=predict.HELP, short_help="Scores of items that are named.")(predict.predict)
+app.command("lists", help=lists.HELP, short_help="Everybody's list into a SQL table.")(lists.lists)
 app.command("why", help=why.HELP, short_help="What became of one item on one person's list.")(why.why)
 app.command("similar", help=similar.HELP, short_help="Items like one item.")(similar.similar)
 app.add_typer(keys.group, name="keys", help=keys.HELP, short_help="API keys: make, list, revoke.")

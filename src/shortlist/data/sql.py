@@ -116,14 +116,19 @@ def statement(url: str, fragment: str, quote: str, tables: Callable[[], Sequence
 
 
 def unreachable(url: str, error: BaseException) -> StoreError:
-    """What a driver said, without the password."""
-    password = unquote(urlsplit(url).password or "")
-    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """What a driver said while reading."""
     return StoreError(
-        f"cannot read the database: {said.replace(password, '***') if password else said}",
+        f"cannot read the database: {said(url, error)}",
         where=masked(url),
         hint="check host, port, user, password and that the server is up; the user needs no more than SELECT",
     )
+
+
+def said(url: str, error: BaseException) -> str:
+    """The first line of what a driver said, without the password."""
+    password = unquote(urlsplit(url).password or "")
+    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return line.replace(password, "***") if password else line
 
 
 def _sqlite(url: str, fragment: str) -> Table:

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from shortlist.errors import NotFound, StoreError
+from shortlist.data import sql, sql_lists
+from shortlist.errors import DataError, NotFound, StoreError
 
 from .conftest import Shop
 
@@ -220,3 +221,27 @@ def test_a_missing_driver_says_what_to_install(shop: Shop, monkeypatch: pytest.M
     with pytest.raises(StoreError, match="a driver that is not installed") as error:
         shop.load("mysql://me:secret@127.0.0.1/shop#t")
     assert error.value.hint == "pip install 'shortlist[mysql]'"
+
+
+def test_lists_replace_those_that_a_table_held(url: str) -> None:
+    table = f"{url}#recommendations"
+    many = [(f"u{at // 10:05}", at % 10 + 1, "é" if at % 2 else "É", at / 7) for at in range(20_000)]
+    sql_lists.replace(table, many)
+    assert _rows(table) == [[*each] for each in many]
+    few: sql_lists.Places = [("a", 1, "x", 0.5), ("A", 1, "x", None)]  # two people
+    sql_lists.replace(table, few)
+    assert sorted(_rows(table)) == sorted([*each] for each in few)
+    with pytest.raises(StoreError, match="cannot write the lists"):  # one place twice: nothing is changed
+        sql_lists.replace(table, [("b", 1, "x", 0.5), ("b", 1, "y", 0.4)])
+    assert sorted(_rows(table)) == sorted([*each] for each in few)
+    with pytest.raises(DataError, match="holds something else") as raised:
+        sql_lists.replace(f"{url}#many", few)
+    assert "cret" not in str(raised.value)
+    assert len(_rows(f"{url}#many")) == 2500
+
+
+def _rows(table: str) -> list[list[Any]]:
+    _, batches, close = sql.read(table, ())
+    rows = [list(row) for batch in batches for row in batch.frame.rows()]
+    close()
+    return rows
