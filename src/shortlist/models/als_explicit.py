@@ -99,4 +99,4 @@ class ExplicitAlsModel:
         return user, base, rated.length > 0
 
     def _rated(self, history: Ragged) -> Ragged:
-        return Scale(self.kind, self.low, self.high, self.mean).rated(history, len(self.item))
+        return Scale(self.kind, self.low, self.high, self.mean, 1.0).rated(history, len(self.item))

@@ -59,7 +59,8 @@ class BayesianFm:
             own = eye_array(pair.shape[0], dtype=np.float32, format="csr")
             return Block.of(chance, [own, _shared(pair), *facts], self.factors, self.deviation)
 
-        chain = Chain(chance, rated, scale.mean, side(pairs, people), side(pairs.T.tocsr(), items), self.freedom)
+        sides = side(pairs, people), side(pairs.T.tocsr(), items)
+        chain = Chain(chance, rated, scale.units(rated["score"]), *sides, self.freedom)
         kept = np.linspace(self.warmup, self.sweeps, self.samples + 1)[1:].astype(np.int64)
         samples = []
         for sweep in range(1, self.sweeps + 1):

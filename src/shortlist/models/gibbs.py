@@ -74,21 +74,22 @@ class Block:
 
 
 class Chain:
-    """Weights, priors and noise, each drawn given all others, sweep by sweep; the person's noise is their own.
+    """Weights, priors and noise, each drawn given all others, sweep by sweep; the person's noise is their own. `value`
+    (E,) is what is to be predicted of U lists of "item", of about unit variance.
 
     Errors of one person are normal with the precision `precision` * `steady` of theirs, which is gamma distributed with
     mean 1: all errors together follow a t distribution with `freedom` degrees of freedom (Geweke 1993).
     """
 
     def __init__(
-        self, chance: np.random.Generator, rated: Ragged, mean: float, people: Block, items: Block, freedom: float
+        self, chance: np.random.Generator, rated: Ragged, value: Scores, people: Block, items: Block, freedom: float
     ) -> None:
         self.chance, self.people, self.items, self.freedom = chance, people, items, freedom
         self.count, self.user, self.item = rated.length, rated.owner, rated["item"]
-        self.mean, self.precision = mean, 1.0
+        self.mean, self.precision = 0.0, 1.0
         self.steady = np.ones(len(rated), np.float64)
         predicted = np.einsum("kn,kn->n", people.total[:-1, self.user], items.total[:-1, self.item])
-        self.residual = (rated["score"] - np.float32(mean) - predicted).astype(np.float32)
+        self.residual = (value - predicted).astype(np.float32)
 
     def sweep(self) -> None:
         """Everything once."""

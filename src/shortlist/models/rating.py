@@ -20,16 +20,26 @@ FIXED = np.float32(1e9)  # what it costs a person to move a column that is not t
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What a rating is: an event of the kind `kind` with a value from `low` to `high`, `mean` on average."""
+    """What a rating is: an event of the kind `kind` with a value from `low` to `high`, in any unit. Models learn and
+    predict how many standard deviations it is above the mean, so that none of their numbers depends on the unit."""
 
     kind: int  # code of the kind, -1 when there is none
     low: float
     high: float
     mean: float
+    deviation: float
 
-    def clip(self, predicted: Scores) -> Scores:
+    def units(self, score: Scores) -> Scores:
+        """What models learn of ratings."""
+        return (score - np.float32(self.mean)) / np.float32(self.deviation)
+
+    def ratings(self, predicted: Scores) -> Scores:
+        """What models predict, as ratings; they may be beyond the scale."""
+        return np.float32(self.mean) + np.float32(self.deviation) * predicted
+
+    def clip(self, ratings: Scores) -> Scores:
         """Onto the scale; NaN stays."""
-        clipped: Scores = np.clip(predicted, np.float32(self.low), np.float32(self.high))
+        clipped: Scores = np.clip(ratings, np.float32(self.low), np.float32(self.high))
         return clipped
 
     def rated(self, history: Ragged, width: int) -> Ragged:
@@ -55,16 +65,19 @@ def ratings_of(data: Dataset) -> tuple[Scale, Ragged]:
             where=f"events of the kind {KIND!r}",
             hint="leave them out, or give them a value on the scale",
         )
-    rated = Scale(code, 0.0, 0.0, 0.0).rated(data.sequences, data.n_items)
-    score = rated["score"]
+    nothing = Scale(code, 0.0, 0.0, 0.0, 1.0)
+    rated = nothing.rated(data.sequences, data.n_items)
+    score = rated["score"].astype(np.float64)
     if not len(score):
-        return Scale(code, 0.0, 0.0, 0.0), rated
-    return Scale(code, float(score.min()), float(score.max()), float(score.mean(dtype=np.float64))), rated
+        return nothing, rated
+    low, high = float(score.min()), float(score.max())
+    return Scale(code, low, high, float(score.mean()), float(score.std()) if low < high else 1.0), rated
 
 
 @dataclass(frozen=True, slots=True)
 class RatingModel:
-    """Predicts mean + item · person, over S samples of D columns each: K factors, the item's bias, the person's.
+    """Predicts mean + item · person, over S samples of D columns each: K factors, the item's bias, the person's; in
+    standard deviations from the mean of all ratings.
 
     A person is `start`, what their facts add, what it says to have rated their items, and a vector with the least sum
     of squared errors of their ratings plus reg * n^exponent |vector|²: solved for the history in the request.
@@ -94,12 +107,12 @@ class RatingModel:
         """The items with the highest predictions, not clipped, for everybody who rated something or has facts."""
         user = np.where(self._heard_of(queries)[:, None], self._user(queries), np.float32(0))
         found = ops.top_of_product(user, self.item, k, queries.exclude, queries.allowed)
-        return found.with_columns({"score": found.columns["score"] + self.mean.mean()})
+        return found.with_columns({"score": self.scale.ratings(found.columns["score"] + self.mean.mean())})
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         """Predicted ratings, on the scale; NaN for items beyond training."""
         predicted = _kernels.products(self._user(queries), self.item, found.query, found.item)
-        return self.scale.clip(predicted + self.mean.mean())
+        return self.scale.clip(self.scale.ratings(predicted + self.mean.mean()))
 
     def because(self, queries: Queries, found: Candidates) -> Rows:
         """The liking whose vector has the largest cosine with the item's, biases left out."""
@@ -145,7 +158,7 @@ class RatingModel:
         each = rated.take(np.repeat(np.arange(people), samples))
         sample = each.owner % samples
         row = each["item"] * samples + sample
-        left = each["score"] - self.mean[sample] - _kernels.products(vector, item, each.owner, row)
+        left = self.scale.units(each["score"]) - self.mean[sample] - _kernels.products(vector, item, each.owner, row)
         gram = np.zeros((columns, columns), np.float32)
         gram[self.factors, self.factors] = FIXED
         reg = self.reg * np.maximum(rated.length, 1)[:, None] ** self.exponent
@@ -177,7 +190,7 @@ class Descent:
         columns = item.shape[1]
         implied = np.zeros((implies, columns), np.float32)
         nothing, never = np.empty((0, columns), np.float32), np.empty(0, np.float32)
-        value = rated["score"] - np.float32(scale.mean)
+        value = scale.units(rated["score"])
         for epoch in range(self.epochs):
             _kernels.rating_epoch(
                 user,
@@ -202,5 +215,5 @@ class Descent:
         start = np.zeros((1, columns), np.float32)
         start[0, self.factors] = 1
         nobody = Ragged(np.zeros(1, np.int64), {"code": np.empty(0, np.int32), "share": never})
-        mean, reg = np.array([scale.mean], np.float32), np.array([self.reg], np.float32)
+        mean, reg = np.zeros(1, np.float32), np.array([self.reg], np.float32)
         return RatingModel(scale, self.factors, mean, item, implied, start, nothing, nobody, reg, exponent=1.0)

@@ -52,7 +52,7 @@ class TimeSvd:
         slot = rated["item"] * np.int32(self.bins) + bin_of(time, window, self.bins)
         moment = np.zeros(data.n_items * self.bins, np.float32)
         steady = (self.shrink / np.maximum(np.bincount(slot, minlength=len(moment)), 1)).astype(np.float32)
-        value = rated["score"] - np.float32(scale.mean)
+        value = scale.units(rated["score"])
         for epoch in range(self.epochs):
             _kernels.rating_epoch(
                 user,
@@ -108,12 +108,12 @@ class TimeSvdModel:
         rated = self.scale.rated(queries.history, len(self.item)).length > 0
         user = np.where(rated[:, None], self._user(queries), np.float32(0))
         found = ops.top_of_product(user, self.item, k, queries.exclude, queries.allowed)
-        return found.with_columns({"score": found.columns["score"] + np.float32(self.scale.mean)})
+        return found.with_columns({"score": self.scale.ratings(found.columns["score"])})
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         """Predicted ratings at the time of the question, on the scale; NaN for items beyond training."""
         predicted = _kernels.products(self._user(queries), self.item, found.query, found.item)
-        return self.scale.clip(predicted + np.float32(self.scale.mean))
+        return self.scale.clip(self.scale.ratings(predicted))
 
     def because(self, queries: Queries, found: Candidates) -> Rows:
         """The liking whose vector has the largest cosine with the item's, biases left out."""
@@ -136,7 +136,7 @@ class TimeSvdModel:
         own, time = rated.owner, rated["time"]
         before = user[own]
         before[np.arange(len(own)), K + 2 + bin_of(time, self.window, self.bins)] = 1
-        left = rated["score"] - np.float32(self.scale.mean) - np.einsum("hd,hd->h", before, self.item[row])
+        left = self.scale.units(rated["score"]) - np.einsum("hd,hd->h", before, self.item[row])
         vector, moved = self._solved(rated, left, since_mean(rated, time, own, self.window))
         everybody = np.arange(people, dtype=np.int32)
         user[:, [*range(K), K + 1]] += vector + since_mean(rated, now, everybody, self.window)[:, None] * moved

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shortlist import ops
 from shortlist.dataset import DAY, Dataset
@@ -165,7 +167,7 @@ def test_only_the_last_rating_of_an_item_counts():
         ],
         {"item": np.int32, "kind": np.uint8, "value": np.float32, "time": np.int64},
     )
-    rated = Scale(RATE, 1, 5, 3).rated(history, 3)
+    rated = Scale(RATE, 1, 5, 3, 1).rated(history, 3)
     assert rated.ptr.tolist() == [0, 2, 2, 3]
     assert rated["item"].tolist() == [0, 1, 2]
     assert rated["score"].tolist() == [2, 3, 5]
@@ -186,12 +188,13 @@ def by_hand(model: RatingModel, user: int, history: Ragged) -> np.ndarray:
             own = slice(model.known.ptr[user], model.known.ptr[user + 1])
             base = base + model.known["share"][own] @ model.facts[model.known["code"][own]][:, part]
         free = [*range(K), K + 1]
-        left = rated["score"] - model.mean[sample] - item[row] @ base
+        left = (rated["score"] - model.scale.mean) / model.scale.deviation - model.mean[sample] - item[row] @ base
         reg = model.reg[sample] * max(len(row), 1) ** model.exponent
         design = item[row][:, free]
         base[free] += np.linalg.solve(design.T @ design + reg * np.eye(K + 1), design.T @ left)
         total += model.mean[sample] + item @ base
-    return np.clip(total / len(model.mean), model.scale.low, model.scale.high)
+    predicted = model.scale.mean + model.scale.deviation * total / len(model.mean)
+    return np.clip(predicted, model.scale.low, model.scale.high)
 
 
 @pytest.mark.parametrize("name", ["biased-mf", "svd++", "bayesian-fm"])
@@ -305,6 +308,20 @@ def test_a_persons_taste_may_drift():
     even, odd = model.score(queries, found).reshape(4, 2).T
     assert (np.sign(even - odd) == [-1, 1, 1, -1]).all()
     assert np.abs(even - odd).min() > 1
+
+
+@every
+@given(st.integers(-10, 20), st.floats(-1, 1))
+@settings(max_examples=10)
+def test_the_unit_of_ratings_does_not_matter(recipe: Any, power: int, shift: float):
+    train, test = planted(users=20, items=15)
+    unit = 2.0**power
+    other = replace(
+        train, events=replace(train.events, value=np.float32(unit) * (train.events.value + np.float32(shift)))
+    )
+    recipe = replace(recipe, sweeps=8, warmup=2, samples=3) if isinstance(recipe, BayesianFm) else recipe
+    plain, scaled = (ratings.predict(recipe.fit(each, seed=0), each, test) for each in (train, other))
+    np.testing.assert_allclose(scaled / unit, plain + shift, atol=0.01)
 
 
 def test_a_chain_is_repeated_by_its_seed_alone():
