@@ -34,39 +34,59 @@ struct Descent {
     float rate, reg, reg_bias, reg_drift;
 };
 
+constexpr int64_t WIDE = 8;  // products summed side by side
+
+// x . y of `dim` numbers, a multiple of WIDE
+inline float product(const float *x, const float *y, int64_t dim) {
+    float sums[WIDE] = {}, total = 0;
+    for (int64_t d = 0; d < dim; d += WIDE)
+        for (int64_t w = 0; w < WIDE; ++w) sums[w] += x[d + w] * y[d + w];
+    for (const float each : sums) total += each;
+    return total;
+}
+
+struct Spare {  // rows of one person, with zeros behind the factors
+    explicit Spare(size_t dim) : sum(dim), slope(dim), whole(dim) {}
+    std::vector<float> sum, slope, whole;  // of implied vectors; of errors times items; the person at one moment
+};
+
 // One person's ratings, in order. Column `factors` of an item is its bias, the one behind that of a person is theirs.
-void descend_person(const Descent &job, int64_t row, float *sum, float *slope) {
+template <bool DRIFTS> void descend_person(const Descent &job, int64_t row, Spare &spare) {
     const int64_t start = job.ptr[row], stop = job.ptr[row + 1], K = job.factors, own = K, theirs = K + 1;
     if (start == stop) return;
-    float *p = job.user + row * job.stride, *a = job.drift ? job.drift + row * job.stride : nullptr;
+    float *__restrict p = job.user + row * job.stride, *__restrict a = DRIFTS ? job.drift + row * job.stride : nullptr;
+    float *__restrict sum = spare.sum.data(), *__restrict slope = spare.slope.data(), *__restrict whole = spare.whole.data();
     const auto count = static_cast<float>(stop - start);
     const float share = 1 / std::sqrt(count), rate = job.rate;
     std::fill(sum, sum + K, 0.0f);
     std::fill(slope, slope + K, 0.0f);
     if (job.implied)
-        for (int64_t at = start; at < stop; ++at)
-            for (int64_t d = 0; d < K; ++d) sum[d] += share * job.implied[job.index[at] * job.stride + d];
+        for (int64_t at = start; at < stop; ++at) {
+            const float *y = job.implied + job.index[at] * job.stride;
+            for (int64_t d = 0; d < K; ++d) sum[d] += share * y[d];
+        }
     for (int64_t at = start; at < stop; ++at) {
-        float *q = job.item + job.index[at] * job.stride, *slot = job.slot_bias ? job.slot_bias + job.slot[at] : nullptr;
-        const float since = a ? job.since[at] : 0;
-        float error = job.value[at] - q[own] - p[theirs] - (slot ? *slot : 0) - (a ? since * a[theirs] : 0);
-        for (int64_t d = 0; d < K; ++d) error -= (p[d] + sum[d] + (a ? since * a[d] : 0)) * q[d];
+        float *__restrict q = job.item + job.index[at] * job.stride, *slot = job.slot_bias ? job.slot_bias + job.slot[at] : nullptr;
+        const float since = DRIFTS ? job.since[at] : 0;
+        for (int64_t d = 0; d < K; ++d) whole[d] = p[d] + sum[d] + (DRIFTS ? since * a[d] : 0);
+        const float bias = q[own] + p[theirs] + (slot ? *slot : 0) + (DRIFTS ? since * a[theirs] : 0);
+        const float error = job.value[at] - bias - product(whole, q, job.stride);
         for (int64_t d = 0; d < K; ++d) {
-            const float x = q[d], drifted = a ? since * a[d] : 0;
+            const float x = q[d];
             slope[d] += error * x;
-            q[d] += rate * (error * (p[d] + sum[d] + drifted) - job.reg * x);
+            q[d] += rate * (error * whole[d] - job.reg * x);
             p[d] += rate * (error * x - job.reg * p[d]);
-            if (a) a[d] += rate * (error * since * x - job.reg_drift * a[d]);
+            if (DRIFTS) a[d] += rate * (error * since * x - job.reg_drift * a[d]);
         }
         q[own] += rate * (error - job.reg_bias * q[own]);
         p[theirs] += rate * (error - job.reg_bias * p[theirs]);
-        if (a) a[theirs] += rate * (error * since - job.reg_drift * a[theirs]);
+        if (DRIFTS) a[theirs] += rate * (error * since - job.reg_drift * a[theirs]);
         if (slot) *slot = (*slot + rate * error) / (1 + rate * job.slot_reg[job.slot[at]]);
     }
     if (!job.implied) return;
     const float keep = 1 / (1 + rate * job.reg * count);  // as many steps in one, towards 0 but never past it
     for (int64_t at = start; at < stop; ++at) {
-        float *y = job.implied + job.index[at] * job.stride;
+        float *__restrict y = job.implied + job.index[at] * job.stride;
         for (int64_t d = 0; d < K; ++d) y[d] = keep * (y[d] + rate * share * slope[d]);
     }
 }
@@ -80,6 +100,7 @@ void rating_epoch(const MutableMatrix &user, const MutableMatrix &item, const Mu
     csr(ptr, index, value, static_cast<int64_t>(item.shape(0)));
     check(static_cast<int64_t>(ptr.shape(0)) == users + 1 && user.shape(1) == item.shape(1) && factors >= 0 && factors + 2 <= dim,
           "user must have a row for each list, and user and item two columns more than there are factors");
+    check(dim % WIDE == 0, std::to_string(dim) + " dimensions: pad with zeros to a multiple of " + std::to_string(WIDE));
     const bool implies = implied.shape(0) > 0, drifts = drift.shape(0) > 0, slots = slot.shape(0) > 0;
     check(!implies || (implied.shape(0) == item.shape(0) && implied.shape(1) == item.shape(1)), "implied must be shaped as item, or empty");
     check(!drifts || (drift.shape(0) == user.shape(0) && drift.shape(1) == user.shape(1) && since.shape(0) == entries),
@@ -97,8 +118,9 @@ void rating_epoch(const MutableMatrix &user, const MutableMatrix &item, const Mu
     std::iota(order.begin(), order.end(), int64_t{0});
     Random chance(seed, 0);
     for (int64_t left = users; left > 1; --left) std::swap(order[static_cast<size_t>(left - 1)], order[static_cast<size_t>(chance.below(left))]);
-    std::vector<float> sum(static_cast<size_t>(factors)), slope(static_cast<size_t>(factors));
-    for (const int64_t row : order) descend_person(job, row, sum.data(), slope.data());
+    Spare spare(item.shape(1));
+    const auto descend = drifts ? descend_person<true> : descend_person<false>;
+    for (const int64_t row : order) descend(job, row, spare);
 }
 
 struct Owner {  // of features, and of ratings

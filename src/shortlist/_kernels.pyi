@@ -224,9 +224,10 @@ def rating_epoch(
     """In place, one pass of stochastic descent over everybody's ratings, people in an order drawn from `seed`.
 
     rating = q[K] + p[K + 1] + since * a[K + 1] + slot_bias[slot] + q . (p + sum y / sqrt(n) + since * a), where q, p, y
-    and a are rows of `item` (I, D), `user` (U, D), `implied` (I, D) and `drift` (U, D), K = `factors`, D >= K + 2.
-    `implied`, `drift` with `since` (E,), and `slot` (E,) may be empty: then that part is left out. Each rating adds the
-    squares of what it touches to the objective, times `reg`, `reg_bias`, `reg_drift` (a), or `slot_reg` of its slot.
+    and a are rows of `item` (I, D), `user` (U, D), `implied` (I, D) and `drift` (U, D), K = `factors`, D >= K + 2
+    and a multiple of 8. `implied`, `drift` with `since` (E,), and `slot` (E,) may be empty: then that part is left out.
+    Each rating adds the squares of what it touches to the objective, times `reg`, `reg_bias`, `reg_drift` (a), or
+    `slot_reg` of its slot.
     """
 
 def gibbs_factor(
