@@ -135,20 +135,20 @@ def _odds(
 ) -> NDArray[np.float64]:
     category = ads["cate_id"].to_numpy() - 1
     price = np.clip(np.log(ads["price"].to_numpy()), 0, 9)
-    own = chance.normal(0, 0.5, category.max() + 1)
-    appeal = chance.normal(0, 0.5, category.max() + 1)
+    own = chance.normal(0, 0.6, category.max() + 1)
+    appeal = chance.normal(0, 0.3, category.max() + 1)
     person = np.zeros(len(users))
     taste = np.zeros(len(users))
     for name, size in LEVELS.items():
         level = users[name].to_numpy()
-        person += chance.normal(0, 0.25, size)[level]
+        person += chance.normal(0, 0.3, size)[level]
         if name in TASTED:
             taste += chance.normal(0, 0.7, size)[level]
     means = users["pvalue_level"].fill_null(2).to_numpy() - 2.0  # poor, usual, rich
     city = np.array([0.0, 0.2, 0.1, -0.1, -0.2])[users["new_user_class_level"].fill_null(0).to_numpy()]
     odds: NDArray[np.float64] = person[who] + city[who] + own[category[what]] + 0.5 * place
     odds += taste[who] * appeal[category[what]]
-    odds += (price[what] - 4.5) * (0.25 * means[who] - 0.2)
+    odds += (price[what] - 4.5) * (0.15 * means[who] - 0.3)
     return odds
 
 
