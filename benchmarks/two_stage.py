@@ -1,6 +1,6 @@
 """What the second stage of `python -m benchmarks.quality SET-two-stage` is made of: sources, features, trees.
 
-Sources take the settings that were found for them alone (benchmarks/tuned), or those named here.
+Sources take the settings that were found for them alone (benchmarks/tuned), or those named here, which led on validation.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ STAGES: Mapping[str, Mapping[str, Any]] = {
         "last": (1, 2, 5),
         "windows": ("1d", "7d", "30d", "180d"),
         "k": 200,
-        "likings": 4,
-        "others": 60,
-        "trees": {},
+        "likings": 8,
+        "others": 40,
+        "trees": {"rate": 0.06, "rows_in_leaf": 100},
     },
     "beauty": {
         "sources": {
