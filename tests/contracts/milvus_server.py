@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -36,18 +37,20 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        self._wait(_free, "the port of the server before is not free again")  # it would take another one
         command = [str(executable()), "--data", str(self._folder)]
         self._process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        self._until(listening=True)
+        self._wait(_listens, "the server does not listen")
 
     def kill(self) -> None:
         """As a power cut would."""
         self._signal(signal.SIGKILL)
         assert self._process is not None
         self._process.wait(60)
-        self._until(listening=False)
+        self._process = None
+        self._wait(lambda: not _listens(), "the server does not end")
 
     def freeze(self) -> None:
         """It listens, and answers nobody."""
@@ -60,11 +63,11 @@ class Server:
         assert self._process is not None
         os.killpg(self._process.pid, number)  # the wrapper and the server that it started
 
-    def _until(self, *, listening: bool) -> None:
+    def _wait(self, come: Callable[[], bool], else_: str) -> None:
         end = monotonic() + PATIENCE
-        while _listens() != listening:
-            assert monotonic() < end, "the server does not listen" if listening else "the server does not end"
-            assert not listening or self._process is None or self._process.poll() is None, "the server has ended"
+        while not come():
+            assert monotonic() < end, else_
+            assert self._process is None or self._process.poll() is None, "the server has ended"
             sleep(0.2)
 
 
@@ -73,6 +76,16 @@ def _listens() -> bool:
         socket.create_connection(("127.0.0.1", PORT), 1).close()
     except OSError:
         return False
+    return True
+
+
+def _free() -> bool:
+    """Whether a server may listen there: for a minute after one was killed its connections keep the port."""
+    with socket.socket() as trial:
+        try:
+            trial.bind(("127.0.0.1", PORT))
+        except OSError:
+            return False
     return True
 
 

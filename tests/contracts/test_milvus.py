@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from zlib import crc32
 
@@ -275,12 +276,13 @@ class TestMilvusServer(Milvus):
                 index.search("a", ONE, 3)
             server.start()
             assert self.patient(lambda: index.search("a", ONE, 3)[0].tolist()) == [[3, 2, -1]]
-            index.build("a", at(9), ONE)
+            self.patient(lambda: index.build("a", at(9), ONE))
             assert index.search("a", ONE, 3)[0].tolist() == [[9, -1, -1]]
 
     def patient(self, work: Any) -> Any:
         """A server that has just begun to listen loads what it serves."""
-        for _ in range(100):
+        end = monotonic() + milvus_server.PATIENCE
+        while monotonic() < end:
             with suppress(StoreError):
                 return work()
         return work()

@@ -42,6 +42,8 @@ MOST = 16_384  # rows that Milvus returns of one search or query
 ROWS = 2**31  # rows are below it
 EVERYTHING = np.empty(0, np.bool_)
 LINKS, BREADTH_OF_BUILD = 32, 128
+FOUND_AGAIN = {"grpc.initial_reconnect_backoff_ms": 200, "grpc.max_reconnect_backoff_ms": 1000}
+"""How soon a server that was away is asked again: by default gRPC waits up to two minutes."""
 SLOW = "Give the URL more `deadline` or less `breadth`, or Milvus more memory and replicas."
 
 
@@ -127,7 +129,9 @@ class MilvusIndex:
         with self._explained():
             if not address.startswith("http:"):
                 Path(address).parent.mkdir(parents=True, exist_ok=True)
-            self._client = MilvusClient(address, token=options.token, timeout=options.timeout, dedicated=True)
+            self._client = MilvusClient(
+                address, token=options.token, timeout=options.timeout, dedicated=True, grpc_options=FOUND_AGAIN
+            )
         self._spaces: dict[str, About] = {}
         if not read_only:
             for table in (self._names, self._unnamed):
