@@ -1,7 +1,7 @@
 """What the second stage of `python -m benchmarks.quality SET-two-stage` is made of: sources, features, trees.
 
-Sources take the settings that were found for them alone (benchmarks/tuned), or those named here, which led on
-validation.
+Sources take the settings that were found for them alone (benchmarks/tuned), or those named here, which nobody searched
+for.
 """
 
 from __future__ import annotations

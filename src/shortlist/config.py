@@ -244,6 +244,17 @@ def parse(given: Table, *, home: Path = Path()) -> Settings:
             duration(length)
         except ConfigError as error:
             raise ConfigError(error.message, where=where, hint=error.hint) from None
+    if settings.train.likings < 1 or settings.train.others < 0:
+        raise ConfigError(
+            f"likings is {settings.train.likings}, others {settings.train.others}: at least 1, and 0 or more",
+            where="train",
+        )
+    if settings.train.likings > 1 and settings.train.validation != "leave-last":
+        raise ConfigError(
+            f"several of each person are held out by leave-last, not by {settings.train.validation}",
+            where="train.likings",
+            hint='validation = "leave-last", or likings = 1',
+        )
     for name, pipeline in settings.pipelines.items():
         if not pipeline.sources:
             raise ConfigError(

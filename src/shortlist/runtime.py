@@ -238,6 +238,10 @@ class Runtime:
             if version is None or version == self.release.version or version in self.refused:
                 return False
             try:
+                self._fold()  # so that the state is not behind what the release knows: see `_tell_since`
+            except (StoreError, OSError):
+                return False  # the next time
+            try:
                 trained = release.load(root, version, self._by_role(), trust=self.settings.releases.trust)
                 warm_up(trained, self.catalog, self.clock())
                 loaded = self.scenarios.over(trained, self.clock())
@@ -314,8 +318,8 @@ class Runtime:
                 self._unsaved = 0
 
     def _tell_since(self, trained: Release) -> None:
-        """Features of a release hear what was folded since their data was read, as if it had been served all along.
-        One that was made from another log knows what it was made from."""
+        """Features of a release hear what was folded since their data was read, as if it had been served all along,
+        and nothing twice: the state is as far as they are. One made from another log knows what it was made from."""
         start, features = trained.facts.get("offset"), _features(trained)
         if not (start and features):
             return

@@ -26,7 +26,7 @@ from shortlist.types import Columns, Ragged, Scores, Vectors
 
 @dataclass(frozen=True, slots=True)
 class BayesianFm:
-    """The best predictions of ratings here, with no regularisation to choose: about a minute for a million ratings."""
+    """No rate and no regularisation to choose: the chain finds them, and samples of it are averaged."""
 
     factors: int = 30  # two less than a multiple of 16 leave no column unused
     sweeps: int = 200

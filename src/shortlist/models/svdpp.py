@@ -10,7 +10,7 @@ from shortlist.models.rating import Descent, RatingModel
 
 @dataclass(frozen=True, slots=True)
 class SvdPp:
-    """Better than `BiasedMf` where what people choose to rate says something, at about twice the time."""
+    """Better than `BiasedMf` where what people choose to rate says something."""
 
     factors: int = 62  # two less than a multiple of 16 leave no column unused
     epochs: int = 60

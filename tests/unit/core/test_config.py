@@ -106,3 +106,16 @@ def test_builder_names_unknown_fields_and_models():
         builder.component({"model": "als"}, "here")
     with pytest.raises(ConfigError, match="neither `use` nor `model`"):
         builder.component({}, "here")
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"likings": 0}, "likings is 0, others 0: at least 1"),
+        ({"others": -1}, "likings is 1, others -1"),
+        ({"likings": 4, "validation": "global"}, "held out by leave-last, not by global"),
+    ],
+)
+def test_what_rankers_learn_from_is_possible(train, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        config.parse({"train": train}, home=tmp_path)

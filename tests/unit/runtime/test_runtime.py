@@ -19,8 +19,10 @@ from shortlist.dataset import DEFAULT_KINDS, Kinds
 from shortlist.errors import ConfigError, NotFound, ReleaseError, StoreLocked
 from shortlist.features.counts import Counts
 from shortlist.pipeline import FilterFailed, Pipeline, Recall
+from shortlist.recall.fresh import Fresh
 from shortlist.release import Release
 from shortlist.runtime import Runtime
+from shortlist.stores import ROLES, open_stores
 from shortlist.testing.world import synthetic
 from shortlist.types import Candidates, Events, Mask, Queries, Ragged
 
@@ -288,6 +290,21 @@ def test_features_of_a_release_know_what_came_after_its_data_was_read(installati
         runtime.state.snapshot()
     with opened(installation) as again:
         assert likings(again) == pytest.approx(before + 2)  # after a restart
+
+
+def test_features_of_a_release_hear_nothing_twice_when_the_state_lags_behind(untrained: Settings) -> None:
+    """Loaded in bulk, trained, served: the state is folded for the first time when the release knows everything."""
+    root = untrained.releases_path
+    counts = Counts().fit(replace(synthetic().data, now=NOW), seed=0)
+    with open_stores({role: untrained.store_url(role) for role in ROLES}) as stores:
+        home = Pipeline({"fresh": Recall(Fresh(stores.catalog, ""), 100)}, features={"counts": counts})
+        facts = {"created": "2026-03-01T00:00:00", "offset": stores.log.end()}
+        version = release.save(root, {"home": home}, facts)
+    release.publish(root, version)
+    with opened(untrained) as runtime:
+        asked = one(runtime, -1)
+        slate = runtime.recommend("home", asked, 60).slate
+        np.testing.assert_array_equal(slate.columns["count.all"], counts.columns(asked, slate)["count.all"])
 
 
 @pytest.fixture
