@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -69,10 +70,15 @@ class ItemCounts:
 
     def columns(self, queries: Queries, found: Candidates) -> Columns:
         logs, now = self._logs.held, queries.time[found.query]
-        made = {"count.all": _grown(logs, found.item, now)}
+        spans = [log.spans(queries.time, found.query, found.item) for log in logs]
+        made = {"count.all": np.log1p(sum(end - begin for begin, end in spans))}
         for window in self.windows:
-            made[f"count.{window}"] = _grown(logs, found.item, now, duration(window))
-        first, last = _first_and_last(logs, found.item, now)
+            since = queries.time - duration(window)
+            count = sum(
+                end - log.ends(since, found.query, found.item) for log, (_, end) in zip(logs, spans, strict=True)
+            )
+            made[f"count.{window}"] = np.log1p(count)
+        first, last = _first_and_last(logs, spans)
         made["count.since"] = np.log1p(np.maximum(now - last, 0) / HOUR)
         made["count.age"] = (now - first) / DAY
         usual = self._usual(logs, queries)[found.query]
@@ -85,7 +91,8 @@ class ItemCounts:
     def _usual(self, logs: tuple[_Log, ...], queries: Queries) -> NDArray[np.float64]:
         """(B,) mean popularity of the newest liked items, at the moment asked."""
         liked = queries.history.where(queries.history["weight"] > 0).last(self.usual)
-        popularity = _grown(logs, liked["item"], queries.time[liked.owner])
+        spans = [log.spans(queries.time, liked.owner, liked["item"]) for log in logs]
+        popularity = np.log1p(sum(end - begin for begin, end in spans))
         with np.errstate(invalid="ignore"):
             mean: NDArray[np.float64] = np.bincount(liked.owner, popularity, len(queries)) / liked.length
         return mean
@@ -114,10 +121,18 @@ class _Log(NamedTuple):
         key = (item[order].astype(np.int64) << PLACE) | np.arange(len(order))
         return _Log(time[order], key[ops.stable_order(key)])
 
-    def span(self, item: Rows, now: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """(N,) twice: where in `key` the events of each item begin, and end before `now`."""
-        begin = item.astype(np.int64) << PLACE
-        return np.searchsorted(self.key, begin), np.searchsorted(self.key, begin | np.searchsorted(self.time, now))
+    def spans(self, time: NDArray[np.int64], query: Rows, item: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """(N,) twice: where in `key` the events of each item begin, and end before the `time` (B,) of its query."""
+        return self._begin(item), self.ends(time, query, item)
+
+    def ends(self, time: NDArray[np.int64], query: Rows, item: Rows) -> NDArray[np.intp]:
+        """(N,) where in `key` the events of each item end that were before the `time` (B,) of its query."""
+        place = np.searchsorted(self.time, time)
+        return np.searchsorted(self.key, (item.astype(np.int64) << PLACE) | place[query])
+
+    def _begin(self, item: Rows) -> NDArray[np.intp]:
+        named, back = np.unique(item, return_inverse=True)  # far fewer than rows: they are looked up once
+        return np.searchsorted(self.key, named.astype(np.int64) << PLACE)[back]
 
     def joined(self, other: _Log) -> _Log:
         item = np.concatenate([self._items(), other._items()])
@@ -147,22 +162,13 @@ class _Logs:
             self.held = (base.joined(tail),) if large else (base, tail)
 
 
-def _grown(logs: tuple[_Log, ...], item: Rows, now: NDArray[np.int64], window: int = 0) -> NDArray[np.float64]:
-    """(N,) log(1 + events of each item before `now`), within `window` of it; 0 = ever."""
-    count = np.zeros(len(item), np.int64)
-    for log in logs:
-        begin, end = log.span(item, now)
-        count += end - (log.span(item, now - window)[1] if window else begin)
-    return np.log1p(count)
-
-
 def _first_and_last(
-    logs: tuple[_Log, ...], item: Rows, now: NDArray[np.int64]
+    logs: tuple[_Log, ...], spans: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N,) the times of the first and the last event of each item before `now`; NaN = none."""
-    first, last = np.full(len(item), np.nan), np.full(len(item), np.nan)
-    for log in logs:
-        begin, end = log.span(item, now)
+    """(N,) the times of the first and the last event of each span; NaN = none."""
+    count = len(spans[0][0])
+    first, last = np.full(count, np.nan), np.full(count, np.nan)
+    for log, (begin, end) in zip(logs, spans, strict=True):
         some: Mask = end > begin
         first[some] = np.fmin(first[some], log.time[log.key[begin[some]] & ((1 << PLACE) - 1)])
         last[some] = np.fmax(last[some], log.time[log.key[end[some] - 1] & ((1 << PLACE) - 1)])
