@@ -7,12 +7,14 @@ Everything comes from one seed. The tables have the columns of Ali_Display_Ad_Cl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from shortlist.errors import ConfigError
+from shortlist.errors import ConfigError, DataError
 from shortlist.types import Columns
 
 DAY_SECONDS, DAYS = 86_400, 8
@@ -27,6 +29,19 @@ FACTS = ("cms_group_id", "final_gender_code", "age_level", "pvalue_level", "shop
 LAYOUT = ("price", "cms_group_id", "final_gender_code", "age_level", "shopping_level", "occupation", "pid",
           "pvalue_level", "new_user_class_level")  # fmt: skip
 """The 39 columns of the ads system, before one-hot coding, in order."""
+
+
+USERS = ("userid", "cms_segid", *FACTS, "new_user_class_level")
+ADS = ("adgroup_id", "cate_id", "campaign_id", "customer", "brand", "price")
+BEHAVIOURS = 250  # columns of joined samples before those of people
+
+
+class AdTables(NamedTuple):
+    """People, ads and impressions, in the columns of Ali_Display_Ad_Click."""
+
+    users: pl.DataFrame
+    ads: pl.DataFrame
+    impressions: pl.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +103,46 @@ def columns(users: pl.DataFrame, ads: pl.DataFrame, impressions: pl.DataFrame) -
         made[name] = (joined[name].cast(pl.Int32) + 2).fill_null(0).to_numpy()
     made["pid"] = np.where(joined["pid"].to_numpy() == PLACES[0], 2, 3).astype(np.int32)
     return made
+
+
+def write(folder: Path, users: pl.DataFrame, ads: pl.DataFrame, impressions: pl.DataFrame) -> None:
+    """The three files of Ali_Display_Ad_Click, as the blueprint `ads` reads them: no value is an empty cell of people,
+    NULL for a brand."""
+    users.write_csv(folder / "user_profile.csv")
+    ads.write_csv(folder / "ad_feature.csv", null_value="NULL")
+    impressions.write_csv(folder / "raw_sample.csv")
+
+
+def joined(*files: Path) -> AdTables:
+    """The tables behind samples that were joined beforehand: those of DMR (PaddleRec) and of DeepCTR.
+
+    Both hold 250 columns of behaviour, then what `USERS` and `ADS` name, the place as a number, and the label; a first
+    line of names is passed over. They tell no time: rows count as one second apart. 0 = no value where levels start
+    at 1.
+    """
+    names = (*USERS, *ADS, "place", "clk")
+    width = BEHAVIOURS + len(names)
+    texts = [file.read_text("utf-8").split() for file in files]
+    rows = [line.split(",") for text in texts for line in text[not text[0][0].isdigit() :]]
+    if wrong := next((line for line in rows if len(line) != width), None):
+        raise DataError(f"a row has {len(wrong)} columns, expected {width}", where=", ".join(map(str, files)))
+    table = pl.DataFrame([line[BEHAVIOURS:] for line in rows], schema=list(names), orient="row")
+    table = table.with_columns(
+        pl.col("price").cast(pl.Float64), pl.all().exclude("price").cast(pl.Float64).cast(pl.Int64)
+    )
+    table = table.with_columns(
+        pl.when(pl.col(name) > 0).then(pl.col(name)) for name in ("pvalue_level", "new_user_class_level")
+    )
+    impressions = table.select(
+        pl.col("userid").alias("user"),
+        (START + pl.int_range(pl.len())).alias("time_stamp"),
+        "adgroup_id",
+        pl.col("place").replace_strict(dict(enumerate(PLACES)), default=PLACES[0]).alias("pid"),
+        (1 - pl.col("clk")).alias("nonclk"),
+        "clk",
+    )
+    users, ads = (table.select(own).unique(own[0], keep="last", maintain_order=True) for own in (USERS, ADS))
+    return AdTables(users, ads, impressions)
 
 
 def _users(chance: np.random.Generator, count: int) -> pl.DataFrame:

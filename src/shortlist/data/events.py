@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -31,6 +31,11 @@ def hashed(ids: Sequence[str]) -> NDArray[np.uint64]:
     """(E, 2) the 128-bit event id of each text: BLAKE2b."""
     digests = b"".join(blake2b(each.encode("utf-8"), digest_size=16).digest() for each in ids)
     return np.frombuffer(digests, "<u8").reshape(-1, 2).astype(np.uint64)
+
+
+def context_number(text: str) -> int:
+    """63 bits of what a fact of the moment says, such as the place on a page; 0 = nothing."""
+    return request_number(text) >> 1 if text else 0
 
 
 def request_number(request_id: str) -> int:
@@ -90,7 +95,8 @@ class EventLoad:
     def wanted(self) -> tuple[str, ...]:
         """The columns that must be there."""
         m = self.mapping
-        return tuple(name for name in (m.user, m.item, m.kind_column, m.value, m.time, m.id, m.request) if name)
+        own = (m.user, m.item, m.kind_column, m.value, m.time, m.id, m.request, *m.context)
+        return tuple(name for name in own if name)
 
     def take(self, batch: Batch, refused: Refused) -> None:
         """Check a batch, append what is good, write down what is not."""
@@ -142,6 +148,10 @@ class EventLoad:
         self._value(rows, sheet)
         self._time(rows, batch.line, sheet)
         self._request(rows, sheet)
+        sheet.columns += [
+            self._numbered(rows[name], context_number, pl.Int64).alias(f"context {name}")
+            for name in self.mapping.context
+        ]
         frame = sheet.frame(rows)
         for rule in self.mapping.rules:
             fits = pl.col("value") == rule.value
@@ -213,10 +223,14 @@ class EventLoad:
             sheet.checks.append(("missing-id", pl.col("id").is_null()))
         request: pl.Series | pl.Expr = pl.lit(0, pl.UInt64)
         if m.request:
-            given = without(rows[m.request], m.missing).cast(pl.String)
-            numbers = {text: request_number(text) for text in given.unique().drop_nulls().to_list()}
-            request = given.replace_strict(numbers, default=0, return_dtype=pl.UInt64)
+            request = self._numbered(rows[m.request], request_number, pl.UInt64)
         sheet.columns.append(request.alias("request"))
+
+    def _numbered(self, column: pl.Series, number: Callable[[str], int], dtype: type[pl.DataType]) -> pl.Series:
+        """The number of each text, 0 where there is none."""
+        given = without(column, self.mapping.missing).cast(pl.String)
+        numbers = {text: number(text) for text in given.unique().drop_nulls().to_list()}
+        return given.replace_strict(numbers, default=0, return_dtype=dtype)
 
     def _rows(self, entity: str, numbers: Numbers, create: bool) -> Rows:
         """(E,) the row of each id; -1 where it is unknown and not to be created."""
@@ -248,7 +262,8 @@ class EventLoad:
         # the id is made of the time as stated, so that it is the same whenever the row is loaded
         id = hashed(frame["id"].to_list()) if self.mapping.id else ops.event_ids(user, item, kind, value, time)
         time = np.where(time > self.now + AHEAD, self.now, time)
-        events = Events(user, item, kind, value, time, request, id)
+        context = {name: frame[f"context {name}"].to_numpy() for name in self.mapping.context}
+        events = Events(user, item, kind, value, time, request, id, context)
         return events if (user >= 0).all() else events.take(user >= 0)  # who was erased has no row
 
     def _erased(self, users: pl.Series) -> Mask:

@@ -49,6 +49,7 @@ class Mapping:
     time_unit: str = "auto"  # auto | s | ms | us | iso, or a pattern such as "%d.%m.%Y %H:%M"
     id: str = ""  # event id; without it, equal rows are one event
     request: str = ""  # id of the answer that led to the event
+    context: tuple[str, ...] = ()  # columns of where it happened, such as a place on a page: kept with the event
     unknown_users: Literal["create", "reject"] = "create"
     unknown_items: Literal["create", "hold", "reject"] = "create"
 

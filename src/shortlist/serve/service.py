@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec import UNSET
 
-from shortlist.data.events import request_number
+from shortlist.data.events import context_number, request_number
 from shortlist.dataset import duration
 from shortlist.errors import ConfigError, StoreError
 from shortlist.pipeline import FilterFailed, Step
@@ -284,8 +284,8 @@ class Service:
             )
         except ConfigError as error:
             raise ConditionRefused(error.message, hint=error.hint) from None
-        wishes = _wishes(asks)
-        return replace(queries, columns={**queries.columns, **wishes}) if wishes else queries
+        said = {**_facts(asks), **_wishes(asks)}
+        return replace(queries, columns={**queries.columns, **said}) if said else queries
 
     def _items(self, lists: Sequence[Sequence[str | int]]) -> Ragged:
         """Lists of ids as lists of rows, -1 for the unknown."""
@@ -384,6 +384,14 @@ class Service:
 
 def _condition(error: ConditionRefused, where: str) -> Refusal:
     return Refusal("invalid_argument", str(error), hint=error.hint, pointer=f"{where}/filter")
+
+
+def _facts(asks: Sequence[wire.RecommendRequest]) -> Columns:
+    """What the questions say of the moment, as numbers, 0 where they do not."""
+    names = sorted({name for ask in asks for name in ask.facts})
+    return {
+        f"fact.{name}": np.array([context_number(ask.facts.get(name, "")) for ask in asks], np.int64) for name in names
+    }
 
 
 def _wishes(asks: Sequence[wire.RecommendRequest]) -> Columns:

@@ -64,6 +64,10 @@ class Question(Struct, forbid_unknown_fields=True):
     filter: Annotated[
         str, Meta(max_length=2000, description="condition on item columns: year >= 1990 and 'Drama' in genres")
     ] = ""
+    facts: Annotated[
+        dict[Annotated[str, Meta(max_length=100)], Annotated[str, Meta(max_length=256)]],
+        Meta(max_length=20, description="of the moment, such as the place on a page: what features.request reads"),
+    ] = {}
     seed: (
         Annotated[int, Meta(ge=0, le=2**63 - 1, description="chance; from the request id when left out")] | UnsetType
     ) = UNSET

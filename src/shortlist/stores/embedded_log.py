@@ -86,7 +86,7 @@ class EmbeddedLog:
         return ticket.new
 
     def scan(self, start: str = "", stop: str = "") -> Iterator[tuple[str, Events]]:
-        """Batches of at most a million events. Context columns that an event lacks read as "no value" in its batch."""
+        """Batches of at most a million events. Context columns that an event lacks read as "no value"."""
         end = int(self.end())
         at, last = self._position(start, 0, end), self._position(stop, end, end)
         while at < last:
@@ -97,7 +97,7 @@ class EmbeddedLog:
                 begin, stop_at = inside if place is None else np.searchsorted(place, inside).tolist()
                 events = events.take(np.arange(begin, stop_at))
             at = upto
-            yield str(at), events
+            yield str(at), self._whole(events)
 
     def end(self) -> str:
         with self._database.read() as sql:
@@ -280,6 +280,16 @@ class EmbeddedLog:
             self._known.add(_ids(pl.read_parquet(folder / file, columns=["id_0", "id_1"])))
         self._known.add(tail.id)
         self._tail_length = len(tail)
+
+    def _whole(self, events: Events) -> Events:
+        """`events` with every context column that any event has."""
+        lacking = {name: each for name, each in self._context.items() if name not in events.columns}
+        if not lacking:
+            return events
+        columns = {
+            name: np.full((len(events), *shape), blank(dtype), dtype) for name, (dtype, shape) in lacking.items()
+        }
+        return replace(events, columns={**events.columns, **columns})
 
     def _typed(self, events: Events) -> Events:
         """Context columns in the type that their first use gave them."""
