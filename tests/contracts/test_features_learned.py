@@ -4,6 +4,7 @@ from shortlist.features.counts import Counts, ItemCounts
 from shortlist.features.near import Near
 from shortlist.features.pace import Pace
 from shortlist.features.standing import Standing
+from shortlist.features.tallies import Tallies, TalliesModel
 from shortlist.models.itemknn import ItemKnn
 from shortlist.models.transitions import Transitions
 from shortlist.testing.contracts import FeatureContract, RecipeContract
@@ -33,3 +34,15 @@ class TestCounts(RecipeContract):
 class TestItemCounts(FeatureContract):
     def make(self, world: World) -> ItemCounts:
         return Counts(("1d", "7d")).fit(world.data, seed=0)
+
+
+class TestTallies(RecipeContract):
+    def make(self, world: World) -> Tallies:
+        return Tallies(self.stores(world)["catalog"], ("item", "user * item.genres"), of=("view",))
+
+
+class TestTalliesModel(FeatureContract):
+    def make(self, world: World) -> TalliesModel:
+        by = ("item", "user", "user * item", "item.genres", "user * item.genres", "item.genres * hour", "user.age")
+        catalog = self.stores(world)["catalog"]
+        return Tallies(catalog, by, kinds=("rate",), of=("rate", "view")).fit(world.data, seed=0)
