@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +13,11 @@ from numpy.typing import NDArray
 from shortlist import ops
 from shortlist.dataset import DAY, Dataset, duration
 from shortlist.errors import ConfigError
+from shortlist.features.happened import Growing, counted, which
 from shortlist.types import Candidates, Columns, Events, Mask, Queries, Rows, Scores
 
 HOUR = DAY // 24
 PLACE = 32  # bits of a key for the place of an event in the order of time
-TAIL = 4096  # events taken in since the last one was laid in order with all others, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +39,7 @@ class Counts:
             raise ConfigError(f"usual is {self.usual}, expected at least 1", where="features.counts")
 
     def fit(self, data: Dataset, *, seed: int) -> ItemCounts:
-        known = data.kinds.table
-        unknown = [name for name in self.kinds if name not in known]
-        if unknown:
-            raise ConfigError(
-                f"there is no kind of event {unknown[0]!r}",
-                where="features.counts: kinds",
-                hint=f"there are: {', '.join(known)}",
-            )
-        counted = [known[name] for name in self.kinds] or [kind for kind in known.values() if kind.weight > 0]
-        code = np.array([kind.code for kind in counted], np.uint8)
-        least = np.array([ops.LOWEST if self.kinds else max(kind.least, ops.LOWEST) for kind in counted], np.float32)
+        code, least = which(data.kinds, self.kinds, "features.counts: kinds")
         log = _Log.of(data.events, code, least)
         return ItemCounts(self.windows, self.usual, code, least, log.time, log.key)
 
@@ -98,8 +87,8 @@ class ItemCounts:
         return mean
 
     @cached_property
-    def _logs(self) -> _Logs:
-        return _Logs(_Log(self.time, self.key))
+    def _logs(self) -> Growing[_Log]:
+        return Growing(_Log(self.time, self.key))
 
 
 class _Log(NamedTuple):
@@ -108,12 +97,14 @@ class _Log(NamedTuple):
     time: NDArray[np.int64]
     key: NDArray[np.int64]
 
+    @property
+    def size(self) -> int:
+        return len(self.time)
+
     @staticmethod
     def of(events: Events, code: NDArray[np.uint8], least: Scores) -> _Log:
-        bar = np.full(256, np.inf, np.float32)
-        bar[code] = least
-        counted = (events.value >= bar[events.kind]) & (events.item >= 0)
-        return _Log.sorted(events.item[counted], events.time[counted])
+        counts = counted(events, code, least) & (events.item >= 0)
+        return _Log.sorted(events.item[counts], events.time[counts])
 
     @staticmethod
     def sorted(item: Rows, time: NDArray[np.int64]) -> _Log:
@@ -143,23 +134,6 @@ class _Log(NamedTuple):
         items = np.empty(len(self.key), np.int32)
         items[self.key & ((1 << PLACE) - 1)] = self.key >> PLACE
         return items
-
-
-class _Logs:
-    """What was there when learning ended, and what has come since; readers never see one half of a change."""
-
-    def __init__(self, base: _Log) -> None:
-        self.held: tuple[_Log, ...] = (base,)
-        self._lock = Lock()
-
-    def add(self, log: _Log) -> None:
-        if not len(log.time):
-            return
-        with self._lock:
-            base, *rest = self.held
-            tail = rest[0].joined(log) if rest else log
-            large = len(tail.time) > max(TAIL, len(base.time) // 16)
-            self.held = (base.joined(tail),) if large else (base, tail)
 
 
 def _first_and_last(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shortlist import ops
 from shortlist.dataset import DAY, DEFAULT_KINDS, Dataset
 from shortlist.errors import ConfigError
-from shortlist.features import counts
+from shortlist.features import happened
 from shortlist.features.counts import Counts
 from shortlist.types import HISTORY, Candidates, Events, Queries, Ragged
 
@@ -91,7 +91,7 @@ def test_what_comes_while_serving_counts_like_what_was_there(
 
 
 def test_a_long_tail_is_laid_in_order_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counts, "TAIL", 5)
+    monkeypatch.setattr(happened, "RATIO", 3)
     rows = [(n % ITEMS, n % 12, "rate") for n in range(60)]
     grown = Counts().fit(data(rows[:3]), seed=0)
     for row in rows[3:]:

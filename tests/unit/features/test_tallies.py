@@ -39,7 +39,11 @@ happenings = st.lists(
 def opened() -> Catalog:
     made: Catalog = open_store("catalog", "memory:")
     rows = made.rows("item", [f"i{row}" for row in range(ITEMS)], create=True)
-    made.put("item", rows, {"genres": objects(GENRES), "price": np.array([1.0, 2.0, np.nan, 1.0]), "at": rows.astype(np.int64) + 7})
+    made.put(
+        "item",
+        rows,
+        {"genres": objects(GENRES), "price": np.array([1.0, 2.0, np.nan, 1.0]), "at": np.arange(7, 7 + ITEMS)},
+    )
     made.put("user", made.rows("user", ["a", "b", "c"], create=True), {"job": objects(["cook", "", "cook"])})
     return made
 
