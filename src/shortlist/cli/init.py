@@ -26,7 +26,8 @@ HELP = described(
 def init(
     files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Files or SQL URLs.")] = None,
     blueprint: Annotated[
-        Literal["anime", "item2vec", "movies"] | None, typer.Option(help="Write this one instead of guessing.")
+        Literal["ads", "anime", "ecommerce", "item2vec", "movies"] | None,
+        typer.Option(help="Write this one instead of guessing."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the configuration goes.")] = Path("shortlist.toml"),
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
