@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shortlist.config import Settings
     from shortlist.data.mapping import Mapping
     from shortlist.data.tally import Summary
+    from shortlist.stores import Stores
 
 HELP = described(
     """
@@ -53,47 +54,65 @@ def ingest(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    from datetime import UTC, datetime
-
     from shortlist.batch.steps import open_configured
     from shortlist.config import load
-    from shortlist.data.load import load as load_source
 
     screen = Screen(json=json, quiet=quiet)
     settings = load(config)
     roles: dict[str, Any] = dict(_role(each) for each in map or [])
     if time_unit is not None:
         roles["time_unit"] = time_unit
-    jobs = sorted(_jobs(settings, files or [], kind, roles), key=lambda job: ORDER.index(job[1].entity))
+    jobs = list(_jobs(settings, files or [], kind, roles))
     if not jobs:
         raise ConfigError(
             "there is nothing to load: no FILE is given, and [ingest] names none",
             where=str(config),
             hint="run: shortlist ingest FILE..., or: shortlist init FILE...",
         )
-    now = int(datetime.now(UTC).timestamp() * 1e6)
-    done: list[Summary] = []
-    written: set[Path] = set()
     with open_configured(settings) as stores:
-        held = next((each.held for each in stores.backends.values() if hasattr(each, "held")), None)
-        for source, mapping in jobs:
-            rejects = _unwritten(settings.rejects_path, _stem(source), written)
-            with screen.progress(_stem(source)) as progress:
-                summary = load_source(
-                    source,
-                    mapping,
-                    stores.catalog,
-                    stores.log,
-                    kinds=settings.kinds,
-                    now=now,
-                    rejects=rejects,
-                    progress=progress,
-                    held=held,
-                )
-            done.append(summary)
-            _tell(screen, summary)
-    screen.result("ingest", {"sources": [_plain(each) for each in done]})
+        done = list(loaded(screen, settings, stores, jobs))
+    screen.result("ingest", {"sources": [plain(each) for each in done]})
     screen.next("shortlist train")
+
+
+def configured(settings: Settings) -> dict[str, tuple[str, Mapping]]:
+    """(source, mapping) of every table under [ingest], by the whole name of the source."""
+    from shortlist.data.sources import expand
+
+    return {
+        str(Path(source).resolve()) if "://" not in source else source: (source, mapping)
+        for mapping in settings.ingest.values()
+        for source in expand(mapping.source, settings.home)
+    }
+
+
+def loaded(
+    screen: Screen, settings: Settings, stores: Stores, jobs: Iterable[tuple[str, Mapping]]
+) -> Iterator[Summary]:
+    """Loads every job, facts before events, and says what came of it."""
+    from datetime import UTC, datetime
+
+    from shortlist.data.load import load as load_source
+
+    now = int(datetime.now(UTC).timestamp() * 1e6)
+    written: set[Path] = set()
+    held = next((each.held for each in stores.backends.values() if hasattr(each, "held")), None)
+    for source, mapping in sorted(jobs, key=lambda job: ORDER.index(job[1].entity)):
+        rejects = _unwritten(settings.rejects_path, _stem(source), written)
+        with screen.progress(_stem(source)) as progress:
+            summary = load_source(
+                source,
+                mapping,
+                stores.catalog,
+                stores.log,
+                kinds=settings.kinds,
+                now=now,
+                rejects=rejects,
+                progress=progress,
+                held=held,
+            )
+        _tell(screen, summary)
+        yield summary
 
 
 def _jobs(
@@ -101,17 +120,12 @@ def _jobs(
 ) -> Iterator[tuple[str, Mapping]]:
     """(source, mapping) of everything to load: the tables of the configuration, or what is guessed."""
     from shortlist.data.guess import guess
-    from shortlist.data.sources import expand
 
-    configured = {
-        str(Path(source).resolve()) if "://" not in source else source: (source, mapping)
-        for mapping in settings.ingest.values()
-        for source in expand(mapping.source, settings.home)
-    }
+    known = configured(settings)
     if not files:
-        yield from configured.values()
+        yield from known.values()
     for file in files:
-        found = configured.get(file if "://" in file else str(Path(file).resolve()))
+        found = known.get(file if "://" in file else str(Path(file).resolve()))
         mapping = found[1] if found else guess([file], kind)[0].mapping
         if found and kind:
             mapping = replace(mapping, entity=kind)
@@ -162,6 +176,6 @@ def _tell(screen: Screen, summary: Summary) -> None:
         screen.text(f"  rejected rows with reason and remedy: {summary.rejects}")
 
 
-def _plain(summary: Summary) -> dict[str, Any]:
+def plain(summary: Summary) -> dict[str, Any]:
     rejects = str(summary.rejects) if summary.rejects else None
     return {**asdict(summary), "rejects": rejects, "warnings": list(summary.warnings)}

@@ -19,10 +19,15 @@ HELP = described(
     shortlist predict 42 "Toy Story" "Fargo"
     shortlist predict 42 50 127 --json
     shortlist predict 42 "Toy Story" --pipeline home
+    shortlist predict 42 "Toy Story" "Fargo" --from sqlite:///movies.db --into recommendations
     """,
     """
     What a pipeline says of items that are named, by title or id, for one person: their predicted ratings, best first,
     where its `rank` is a model of ratings. Works beside a running server.
+
+    With --from everything before it is done, too: the blueprint movies is written for that database (SQLite, MariaDB or
+    PostgreSQL with the tables users, movies and ratings), the tables are loaded, every model is judged on what was
+    hidden from it, trained and published; with --into everybody's lists go back into the database.
     """,
 )
 NEAR = 3  # titles that are offered in place of one that nothing has
@@ -32,6 +37,8 @@ def predict(
     user: Annotated[str, typer.Argument(metavar="USER", help="The id as it was ingested.")],
     titles: Annotated[list[str], typer.Argument(metavar="TITLE", help="Titles or ids of items.")],
     pipeline: Annotated[str, typer.Option(metavar="NAME", help="Which pipeline judges.")] = "predict",
+    source: Annotated[str, typer.Option("--from", metavar="URL", help="A SQL database to begin with.")] = "",
+    into: Annotated[str, typer.Option(metavar="TABLE", help="Where lists go in the database of --from.")] = "",
     config: Config = HERE,
     json: Json = False,
     quiet: Quiet = False,
@@ -39,10 +46,15 @@ def predict(
     from msgspec import to_builtins
 
     from shortlist.cli.answers import asked
+    from shortlist.cli.database import from_database
+    from shortlist.cli.failures import Usage
     from shortlist.config import load
     from shortlist.serve.ranking import RankRequest, rank
 
     screen = Screen(json=json, quiet=quiet)
+    if into and not source:
+        raise Usage("--into names a table of the database of --from", hint="shortlist lists URL#TABLE writes to any")
+    done = from_database(screen, source, config, into) if source else {}
     with asked(load(config)) as service:
         named = _named(service, titles)
         answer = rank(service, RankRequest(user_id=user, scenario=pipeline, items=list(named)), "command-line")
@@ -54,7 +66,7 @@ def predict(
         )
         for removed in answer.removed:
             screen.say(f"{removed.id} ({named[removed.id]}): {removed.text}")
-        screen.result("predict", {**to_builtins(answer), "titles": named})
+        screen.result("predict", {**to_builtins(answer), "titles": named, **done})
 
 
 def _named(service: Service, wanted: Sequence[str]) -> dict[str, str]:

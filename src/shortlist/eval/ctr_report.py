@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from math import isnan
 from typing import Any, TypeAlias
 
 from shortlist.eval.bootstrap import Interval
@@ -22,10 +23,14 @@ def lines(systems: Sequence[str], found: Measured) -> list[list[str]]:
 
 
 def as_json(systems: Sequence[str], found: Measured, reliable: Mapping[str, Reliability]) -> dict[str, Any]:
-    """The same for programs, with the points of the reliability plots."""
+    """The same for programs, with the points of the reliability plots; what is not a number is null."""
+
+    def plain(each: Interval) -> dict[str, Any]:
+        return {key: None if isnan(value) else value for key, value in each._asdict().items()}
+
     return {
         name: {
-            **{measure: found[name, measure]._asdict() for measure in MEASURES},
+            **{measure: plain(found[name, measure]) for measure in MEASURES},
             "reliability": [
                 {"said": said, "came": came, "rows": rows}
                 for said, came, rows in zip(*(each.tolist() for each in reliable[name]), strict=True)
