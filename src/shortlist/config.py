@@ -28,7 +28,7 @@ T = TypeVar("T")
 Table = Mapping[str, Any]
 ROOMS = (
     *("recall", "models", "features", "filters", "rank", "rerank", "stores", "data", "eval"),
-    *("pipeline", "descent", "types"),
+    *("pipeline", "descent", "terms", "types"),
 )
 ROLES: Mapping[type, str] = {
     protocols.Catalog: "catalog",

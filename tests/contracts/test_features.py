@@ -3,6 +3,7 @@
 from shortlist.features.item import ItemColumns
 from shortlist.features.recency import Recency
 from shortlist.features.scores import ModelScores
+from shortlist.features.user import UserColumns
 from shortlist.rank.fuse import ReciprocalRank
 from shortlist.testing.contracts import FeatureContract
 from shortlist.testing.world import World
@@ -16,6 +17,11 @@ class TestModelScores(FeatureContract):
 class TestItemColumns(FeatureContract):
     def make(self, world: World) -> ItemColumns:
         return ItemColumns(self.stores(world)["catalog"], ("year",))
+
+
+class TestUserColumns(FeatureContract):
+    def make(self, world: World) -> UserColumns:
+        return UserColumns(self.stores(world)["catalog"], ("age",))
 
 
 class TestRecency(FeatureContract):

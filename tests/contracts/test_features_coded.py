@@ -8,6 +8,8 @@ from shortlist.errors import ConfigError
 from shortlist.features.affinity import Affinity
 from shortlist.features.codes import ItemCodes, ItemCodesModel, UserCodes, UserCodesModel
 from shortlist.features.ids import Ids
+from shortlist.features.moment import Moment
+from shortlist.features.text import TextVectors, TextVectorsModel
 from shortlist.stores.arrays import objects
 from shortlist.testing.contracts import FeatureContract, RecipeContract
 from shortlist.testing.world import World, synthetic
@@ -16,6 +18,21 @@ from shortlist.testing.world import World, synthetic
 class TestIds(FeatureContract):
     def make(self, world: World) -> Ids:
         return Ids(recent=5)
+
+
+class TestMoment(FeatureContract):
+    def make(self, world: World) -> Moment:
+        return Moment("Europe/Vienna")
+
+
+class TestTextVectors(RecipeContract):
+    def make(self, world: World) -> TextVectors:
+        return TextVectors(self.stores(world)["catalog"], ("title", "genres"), factors=4)
+
+
+class TestTextVectorsModel(FeatureContract):
+    def make(self, world: World) -> TextVectorsModel:
+        return TextVectors(self.stores(world)["catalog"], ("title", "genres"), factors=4).fit(world.data, seed=0)
 
 
 class TestAffinity(FeatureContract):
