@@ -2,17 +2,21 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from shortlist.data.events import context_number
 from shortlist.errors import ConfigError
 from shortlist.features.affinity import Affinity
 from shortlist.features.codes import ItemCodes, ItemCodesModel, UserCodes, UserCodesModel
 from shortlist.features.ids import Ids
 from shortlist.features.moment import Moment
+from shortlist.features.request import RequestCodes
 from shortlist.features.text import TextVectors, TextVectorsModel
 from shortlist.stores.arrays import objects
 from shortlist.testing.contracts import FeatureContract, RecipeContract
 from shortlist.testing.world import World, synthetic
+from shortlist.types import Candidates, Queries
 
 
 class TestIds(FeatureContract):
@@ -33,6 +37,22 @@ class TestTextVectors(RecipeContract):
 class TestTextVectorsModel(FeatureContract):
     def make(self, world: World) -> TextVectorsModel:
         return TextVectors(self.stores(world)["catalog"], ("title", "genres"), factors=4).fit(world.data, seed=0)
+
+
+class TestRequestCodes(FeatureContract):
+    def make(self, world: World) -> RequestCodes:
+        return RequestCodes(("place",))
+
+
+def test_a_fact_of_the_moment_has_the_code_of_its_text() -> None:
+    queries = Queries.of([-1, -1, -1], columns={"fact.place": np.array([context_number("top"), 0, -1])})
+    found = Candidates(np.array([0, 0, 1, 2], np.int32), np.arange(4, dtype=np.int32))
+    code = RequestCodes(("place", "device")).columns(queries, found)
+    assert code["request.place"].tolist()[1:] == [code["request.place"][0], 0, 0]
+    assert 2 <= code["request.place"][0] < 2 + 1024
+    assert not code["request.device"].any()
+    with pytest.raises(ConfigError, match="buckets 0"):
+        RequestCodes(("place",), buckets=0)
 
 
 class TestAffinity(FeatureContract):
