@@ -4,6 +4,8 @@ For each blueprint, on the real anime data and on a generated world of the full 
 new installation by the public commands, init to serve, each with its seconds and its peak of memory; then lists are
 asked for over HTTP and compared with what the files say. One liking of each person was taken out of the files: what the
 lists find of them stands beside what popularity finds. `--quick` takes a hundredth.
+
+ads, ecommerce and movies have data of their own: see `benchmarks.systems`.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from shortlist.config import PipelineTable
 from shortlist.eval.bootstrap import intervals
 
 NAMES = ("anime", "item2vec")
+OTHERS = ("ads", "ecommerce", "movies")  # with data of their own
 COMMANDS = (("init", "--blueprint"), ("ingest",), ("train",), ("evaluate",), ("publish",))
 PEOPLE = 200  # asked one at a time, in each scenario; a tenth as many strangers, half as many items
 JUDGED = 2_000  # people, at most, whose lists are searched for what was taken out
@@ -43,6 +46,7 @@ BATCH = 500
 CLICKED = 20  # people who click, half of them strangers
 PLACES, CUT = 20, 10
 PRIOR = 100  # of high rated, in the blueprint
+NOW = 1_700_000_000_000_000  # microseconds: when the small world of films ends
 TICK = 0.1  # seconds between two looks at a process
 
 Answer = Mapping[str, Any]
@@ -110,8 +114,10 @@ def run(name: str, set_name: str, files: Files, home: Path, people: int = PEOPLE
         if words[0] == "evaluate":
             rows += _evaluated(f"{name} evaluate", set_name, done.said)
     with served(home) as (url, pid, seconds), httpx.Client(base_url=url, timeout=60) as client:
-        params = {"cpu_seconds": _cpu(pid)}
-        add("serve", "seconds", seconds, peak_mb=_peak(pid), params=params, note="until the first answer can be given")
+        params = {"cpu_seconds": cpu_of(pid)}
+        add(
+            "serve", "seconds", seconds, peak_mb=peak_of(pid), params=params, note="until the first answer can be given"
+        )
         start = perf_counter()
         pipelines = config.load(home, {}).pipelines
         for scenario, pipeline in pipelines.items():
@@ -128,9 +134,9 @@ def run(name: str, set_name: str, files: Files, home: Path, people: int = PEOPLE
             changed = _clicked(client, scenario, truth)
             add(scenario, "changed", changed, params={"asked": CLICKED}, note="the next list, by one click")
             _say(f"{set_name} {name} {scenario}: changed by a click {changed} of {CLICKED}")
-        params = {"cpu_seconds": _cpu(pid) - params["cpu_seconds"]}
+        params = {"cpu_seconds": cpu_of(pid) - params["cpu_seconds"]}
         taken = perf_counter() - start
-        add("ask", "seconds", taken, peak_mb=_peak(pid), params=params, note="every question over HTTP")
+        add("ask", "seconds", taken, peak_mb=peak_of(pid), params=params, note="every question over HTTP")
     return rows
 
 
@@ -141,7 +147,7 @@ def command(home: Path, *words: str) -> Done:
         process = subprocess.Popen(_shortlist(*words), cwd=home, stdout=out, stderr=told)
         peak = 0.0
         while process.poll() is None:
-            peak = max(peak, _peak(process.pid))
+            peak = max(peak, peak_of(process.pid))
             sleep(TICK)
         seconds = perf_counter() - start
         out.seek(0)
@@ -177,13 +183,13 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
     """Seconds of CPU of a process that runs."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _peak(pid: int) -> float:
+def peak_of(pid: int) -> float:
     """MB that a process has had in memory at most; 0 when it has gone."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
@@ -319,13 +325,14 @@ def _say(line: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", default=NAMES, help=f"of {', '.join(NAMES)}; default: all")
+    every = (*NAMES, *OTHERS)
+    parser.add_argument("names", nargs="*", metavar="NAME", default=every, help=f"of {', '.join(every)}; default: all")
     parser.add_argument("--json", type=Path, help="where the rows go")
     parser.add_argument("--quick", action="store_true", help="a hundredth of the ratings")
     parser.add_argument("--set", choices=("anime", "generated"), action="append", help="one of the sets; default: both")
     given = parser.parse_args()
-    if unknown := set(given.names) - set(NAMES):
-        parser.error(f"no such blueprint: {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}")
+    if unknown := set(given.names) - {*NAMES, *OTHERS}:
+        parser.error(f"no such blueprint: {', '.join(sorted(unknown))}; there are: {', '.join((*NAMES, *OTHERS))}")
     place = ROOT / ".benchmarks"
     place.mkdir(exist_ok=True)
     made: Mapping[str, Callable[[Path], Files]] = {
@@ -334,17 +341,37 @@ def main() -> None:
     }
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(dir=place) as folder:
-        for set_name in given.set or made:
+        named = [name for name in given.names if name in NAMES]
+        for set_name in (given.set or made) if named else ():
             start = perf_counter()
             files = made[set_name](Path(folder) / set_name)
             _say(f"{set_name}: {len(files.ratings):,} ratings, made in {perf_counter() - start:.1f} s")
-            for name in given.names:
+            for name in named:
                 home = Path(folder) / f"{set_name}-{name}"
                 home.mkdir()
                 rows += run(name, set_name, files, home)
                 shutil.rmtree(home)
                 if given.json:  # what is done is kept
                     write(given.json, "blueprints", "anime", rows)
+        for name in [name for name in given.names if name in OTHERS]:
+            home = Path(folder) / name
+            home.mkdir()
+            rows += other(name, home, quick=given.quick)
+            shutil.rmtree(home)
+            if given.json:
+                write(given.json, "blueprints", "anime", rows)
+
+
+def other(name: str, home: Path, *, quick: bool) -> list[Row]:
+    """Every row of a blueprint that has data of its own."""
+    from benchmarks import systems
+    from shortlist.data.world import generate
+
+    if name == "ads":
+        return list(systems.run_ads(home, 0.01 if quick else 1.0))
+    if name == "ecommerce":
+        return list(systems.run_shop(home, 0.001 if quick else 0.02))
+    return list(systems.run_films(home, generate(now=NOW).frames if quick else None))
 
 
 def small(home: Path) -> Files:

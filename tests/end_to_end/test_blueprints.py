@@ -2,21 +2,30 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from benchmarks import blueprints
+from benchmarks import blueprints, systems
 from benchmarks.anime_files import LEAST, Files, generated
+from benchmarks.rows import Row
 from shortlist import config
 from shortlist.config import Settings
 from shortlist.data.load import load
+from shortlist.data.world import generate
 from shortlist.stores import ROLES, open_stores
 from tests.end_to_end.test_http import Served, serving
 
 ROWS = 6_000  # of the real ratings: some 60 people
+RUNS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
+    "ads": lambda home: systems.run_ads(home, 0.002, 10),
+    "ecommerce": lambda home: systems.run_shop(home, 0.0004, 20),
+    "movies": lambda home: systems.run_films(
+        home, generate(now=blueprints.NOW, users=150, items=300, events=9_000).frames
+    ),
+}
 
 
 @pytest.fixture
@@ -136,3 +145,28 @@ def test_a_blueprint_from_files_to_answers(name: str, files_of_a_world: Files, t
     assert gap.low is not None
     if name == "anime":  # of vectors alone nobody promises that they find more than fame does
         assert gap.low > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", blueprints.OTHERS)
+def test_a_blueprint_with_data_of_its_own(name: str, tmp_path: Path) -> None:
+    rows = list(RUNS[name](tmp_path))
+    steps = {row.model.split()[1] for row in rows if row.metric == "seconds" and row.peak_mb}
+    daily = {"init", "ingest", "train", "evaluate", "publish", "serve"}
+    assert steps == ({"predict"} if name == "movies" else daily)
+    promised = [row for row in rows if "asked" in row.params]
+    assert promised
+    for row in promised:
+        assert row.value == row.params["asked"], row
+    figures = {(row.model.split()[1], row.metric): row for row in rows if row.low is not None}
+    if name == "ads":
+        for ranker in ("home", "logistic", "dcn", "trees"):
+            assert figures[ranker, "auc"].value < figures["truth", "auc"].value + 0.01
+            assert figures[ranker, "calibration-error"].value < 0.02  # a few thousand impressions: mostly chance
+    elif name == "ecommerce":
+        gap = figures["towers", "liking-minus-popular"]
+        assert gap.low is not None
+        assert gap.low > 0
+    else:
+        assert figures["stars", "rmse"].value < figures["biases", "rmse"].value * 1.1
+        assert {"home", "towers", "multitask"} <= {model for model, metric in figures if metric == "ndcg@10"}

@@ -67,7 +67,7 @@ class FactLoad:
     tally: Tally
     held: Held | None = None
     types: dict[str, tuple[str, Type]] = field(default_factory=dict)  # fact -> (its column, type)
-    units: dict[str, str] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)  # of times, from the first batch that has any
     seen: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     def __post_init__(self) -> None:
@@ -146,8 +146,6 @@ class FactLoad:
                 continue
             kind = m.columns.get(fact) or guess_type(fact, frame[column], m)
             self.types[fact] = column, kind
-            if kind == "time":
-                self.units[fact] = times.unit_of(without(frame[column], m.missing), m.time_unit, self.where)
 
     def _fact(self, batch: Batch, fact: str, column: str, kind: Type, bad: dict[int, Reject]) -> NDArray[Any]:
         if column not in batch.frame.columns:  # JSON lines may leave a key out for long
@@ -167,6 +165,10 @@ class FactLoad:
                 self._refuse(batch, cells.is_not_null() & ~finite, column, "number", bad)
                 return values.fill_null(float("nan")).to_numpy()
             case "time":
+                if fact not in self.units:
+                    if not len(cells.drop_nulls()):
+                        return np.full(len(cells), -1, np.int64)
+                    self.units[fact] = times.unit_of(cells, self.mapping.time_unit, self.where)
                 moment, _ = times.micros(cells, self.units[fact])
                 self._refuse(batch, cells.is_not_null() & moment.is_null(), column, "date", bad)
                 return moment.fill_null(-1).to_numpy()

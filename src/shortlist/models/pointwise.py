@@ -63,8 +63,8 @@ class Pointwise:
             label[: len(value), 0] = share
             label[:, 1] = np.arange(len(user)) < len(value)
         sides = (
-            _Side.of(data.users, data.n_users, self.user_columns, self.least, self.facts),
-            _Side.of(data.items, data.n_items, self.item_columns, self.least, self.facts),
+            Side.of(data.users, data.n_users, self.user_columns, self.least, self.facts),
+            Side.of(data.items, data.n_items, self.item_columns, self.least, self.facts),
         )
         order = np.argsort(user, kind="stable")
         user, item, label = user[order], item[order], label[order]
@@ -97,16 +97,16 @@ class _Codes(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class Side:
     """Which facts of people, or of items, have codes."""
 
     fields: Fields
     width: int  # L, of the lists of codes
 
     @staticmethod
-    def of(columns: Columns, rows: int, names: tuple[str, ...], least: int, most: int) -> _Side:
+    def of(columns: Columns, rows: int, names: tuple[str, ...], least: int, most: int) -> Side:
         fields = Fields.of(columns, names, least)
-        return _Side(fields, min(most, max(1, int(fields.codes(columns, rows).length.max(initial=1)))))
+        return Side(fields, min(most, max(1, int(fields.codes(columns, rows).length.max(initial=1)))))
 
     def codes(self, columns: Columns, rows: int) -> NDArray[np.int32]:
         """(R, L) what is known of each row, filled up with 0 in front."""
@@ -124,8 +124,8 @@ class PointwiseModel:
     catalog: Catalog
     scorer: Scorer
     proposer: Scorer
-    user: _Side
-    item: _Side
+    user: Side
+    item: Side
     low: float
     high: float
 

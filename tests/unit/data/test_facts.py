@@ -112,3 +112,9 @@ def test_a_fact_without_a_column_is_named(shop: Shop) -> None:
 )
 def test_a_type_fits_every_value(name: str, values: list[str], expected: str) -> None:
     assert guess_type(name, pl.Series(name, values), Mapping(entity="items")) == expected
+
+
+def test_a_time_that_nobody_has_is_no_value(shop: Shop) -> None:
+    shop.load(shop.write("item_id,released\na,\nb,\n", "items.csv"), entity="items", columns={"released": "time"})
+    rows = shop.stores.catalog.rows("item", ["a", "b"])
+    assert shop.stores.catalog.read("item", rows, ["released"])["released"].tolist() == [-1, -1]
