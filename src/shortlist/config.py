@@ -90,10 +90,22 @@ class Train:
 
     window: str = ""  # "180d"; empty = everything
     seed: int = 0
-    validation: str = "leave-last"  # leave-last | global | hold-out: what rankers learn their weights on
+    validation: str = "leave-last"  # leave-last | global | hold-out | impressions: what rankers learn from
     likings: int = 1  # newest liked items of each person that rankers learn from (leave-last)
     others: int = 0  # candidates kept beside what was taken, by lot, for rankers to learn from; 0 = all
+    uniform: int = 0  # items of the whole catalogue beside them, by lot, for each question
+    impressions: int = 0  # newest impressions that rankers learn from (validation = "impressions"); 0 = nine tenths
     models: Mapping[str, Table] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseTable:
+    """[pipelines.NAME.coarse] A cheap ranker before the features: only its best go on to them and to `rank`."""
+
+    keep: int = 0  # candidates of a request that go on; 0 = all, without a coarse ranker
+    rank: Table = field(default_factory=dict)  # none = reciprocal-rank fusion
+    features: Mapping[str, Table] = field(default_factory=dict)
+    always: tuple[str, ...] = ()  # sources whose candidates go on in any case
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,7 @@ class PipelineTable:
     limit: int = 20
     sources: Mapping[str, Table] = field(default_factory=dict)
     filters: Mapping[str, Table] = field(default_factory=dict)
+    coarse: CoarseTable = field(default_factory=CoarseTable)
     features: Mapping[str, Table] = field(default_factory=dict)
     rank: Table = field(default_factory=dict)
     rerank: Table = field(default_factory=dict)
@@ -244,9 +257,10 @@ def parse(given: Table, *, home: Path = Path()) -> Settings:
             duration(length)
         except ConfigError as error:
             raise ConfigError(error.message, where=where, hint=error.hint) from None
-    if settings.train.likings < 1 or settings.train.others < 0:
+    if settings.train.likings < 1 or min(settings.train.others, settings.train.uniform) < 0:
         raise ConfigError(
-            f"likings is {settings.train.likings}, others {settings.train.others}: at least 1, and 0 or more",
+            f"likings is {settings.train.likings}, others {settings.train.others}, uniform {settings.train.uniform}: at"
+            " least 1, and 0 or more",
             where="train",
         )
     if settings.train.likings > 1 and settings.train.validation != "leave-last":
@@ -262,7 +276,28 @@ def parse(given: Table, *, home: Path = Path()) -> Settings:
                 where=f"pipelines.{name}",
                 hint="a pipeline replaces the default of that name as a whole: copy that one and change it",
             )
+        check_coarse(pipeline, f"pipelines.{name}")
     return settings
+
+
+def check_coarse(pipeline: PipelineTable, where: str) -> None:
+    """ConfigError unless the coarse ranker of `pipeline` lets something through, and knows its sources."""
+    coarse, where = pipeline.coarse, f"{where}.coarse"
+    if coarse == CoarseTable():
+        return
+    if coarse.keep < pipeline.limit:
+        raise ConfigError(
+            f"keep is {coarse.keep}: at least as many candidates must go on as a page has places, {pipeline.limit}",
+            where=where,
+            hint="keep = 100, or leave the table out to rank all candidates at once",
+        )
+    unknown = [name for name in coarse.always if name not in pipeline.sources]
+    if unknown:
+        raise ConfigError(
+            f"there is no source {unknown[0]!r}",
+            where=f"{where}.always",
+            hint=f"there are: {', '.join(pipeline.sources)}",
+        )
 
 
 def convert(cls: type[T], value: Any, where: str) -> T:

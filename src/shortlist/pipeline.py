@@ -17,13 +17,14 @@ from shortlist.protocols import Explainer, Feature, Filter, Reranker, Scorer, Si
 from shortlist.types import Candidates, Column, Mask, Positions, Queries, Rows, Scores
 
 T = TypeVar("T")
-SPARED = ("recall", "feature", "rank", "rerank")  # stages that a page can do without, in a hurry
+SPARED = ("recall", "coarse", "feature", "rank", "rerank")  # stages that a page can do without, in a hurry
+COARSE = "coarse.score"  # column of what the coarse ranker let through
 
 
 class Step(NamedTuple):
     """What one stage did in one call."""
 
-    stage: str  # narrow, recall, merge, filter, feature, rank, late, rerank, fallback, because
+    stage: str  # narrow, recall, merge, filter, coarse, feature, rank, late, rerank, fallback, because
     name: str
     seconds: float
     rows_in: int
@@ -112,9 +113,26 @@ class Recall:
     k: int = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Coarse:
+    """A cheap first ranker: only the best `keep` candidates of a query go on to the features and the fine ranker.
+
+    It sees the columns of the sources and of its own features. What goes on has its score as column `coarse.score`.
+    """
+
+    scorer: Scorer | None = None  # None: reciprocal-rank fusion
+    keep: int = 100  # never fewer than the places that are asked for
+    features: Mapping[str, Feature] = field(default_factory=dict)
+    always: tuple[str, ...] = ()  # sources whose candidates go on beside those: exploration, editors' choices
+
+    def places(self, k: int, effort: float) -> int:
+        """How many go on for their score when a page of `k` is asked for."""
+        return max(k, int(self.keep * effort), 1)
+
+
 @dataclass(frozen=True)
 class Pipeline:
-    """A funnel: recall, merge, filter, features, rank, rerank, fill. Mappings are applied in their order.
+    """A funnel: recall, merge, filter, coarse rank, features, rank, rerank, fill. Mappings are applied in their order.
 
     | where | on exception | why |
     |---|---|---|
@@ -122,7 +140,7 @@ class Pipeline:
     | all sources | the fallback fills | a page is never empty |
     | feature | its columns are missing, counted | rankers accept NaN |
     | filter | `FilterFailed`, unless named in `optional` | a filter is a promise to someone |
-    | scorer | reciprocal-rank fusion of the source scores, counted | the order is still sensible |
+    | coarse or fine scorer | reciprocal-rank fusion of the source scores, counted | the order is still sensible |
     | reranker | plain top-k, counted | |
     | explainer, sink | counted | never the caller's problem |
     | wrong shape, unknown column, bad configuration | raised, always | a programmer's error is never weather |
@@ -130,7 +148,7 @@ class Pipeline:
 
     sources: Mapping[str, Recall]
     filters: Mapping[str, Filter] = field(default_factory=dict)
-    features: Mapping[str, Feature] = field(default_factory=dict)
+    features: Mapping[str, Feature] = field(default_factory=dict)  # of what the coarse ranker lets through
     scorer: Scorer | None = None  # None: reciprocal-rank fusion
     reranker: Reranker | None = None  # None: the k best
     late_filters: Mapping[str, Filter] = field(default_factory=dict)  # those that need a feature column
@@ -138,6 +156,7 @@ class Pipeline:
     fallback: Source | None = None
     sinks: Mapping[str, Sink] = field(default_factory=dict)
     limit: int = 20  # places on a page when the caller names no number
+    coarse: Coarse | None = None  # None: everything goes on
 
     def recommend(
         self, queries: Queries, k: int, *, effort: float = 1.0, until: float = inf
@@ -145,22 +164,29 @@ class Pipeline:
         """At most k rows per query, best first, with every column that was computed on the way.
 
         Columns: one per source (NaN = not proposed by it), features, "score", "fallback" (true = not from the funnel).
-        `effort` in (0, 1] scales every source's k. From `until` (perf_counter) on, what is left of recall, features,
-        rank and rerank is skipped and counted like a failure.
+        `effort` in (0, 1] scales every source's k and what the coarse ranker lets through. From `until` (perf_counter)
+        on, what is left of recall, coarse rank, features, rank and rerank is skipped and counted like a failure.
         """
         trace = Trace(until=until)
-        queries, found = self.candidates(queries, trace, effort)
+        queries, found = self.candidates(queries, trace, effort, k)
         found = found.with_columns({"score": self._score(trace, queries, found)})
         found = self._filter(trace, "late", self.late_filters, queries, found)
         slate = found.take(self._order(trace, queries, found, k))
         return self._fill(trace, queries, slate, k), trace
 
-    def candidates(self, queries: Queries, trace: Trace, effort: float = 1.0) -> tuple[Queries, Candidates]:
+    def candidates(self, queries: Queries, trace: Trace, effort: float = 1.0, k: int = 0) -> tuple[Queries, Candidates]:
         """The first half of `recommend`: the narrowed queries, and all that a ranker sees. Rankers learn on this."""
         queries = self._narrow(trace, queries)
         found = self._recall(trace, queries, effort)
         found = self._filter(trace, "filter", self.filters, queries, found)
-        return queries, self._features(trace, queries, found)
+        if self.coarse is not None:
+            found = self._through(self.coarse, trace, queries, found, self.coarse.places(k, effort))
+        return queries, self._features(trace, queries, found, self.features)
+
+    @property
+    def all_features(self) -> list[Feature]:
+        """Those of the coarse ranker and those of the fine one: who is told what happens."""
+        return [*(self.coarse.features.values() if self.coarse else ()), *self.features.values()]
 
     def because(self, queries: Queries, slate: Candidates) -> tuple[dict[str, Rows], Trace]:
         """For each source that can explain itself: (N,) the history item that spoke most for each row, -1 = none."""
@@ -220,8 +246,37 @@ class Pipeline:
                 raise FilterFailed(f"filter {name}: {trace.steps[-1].error}")
         return found
 
-    def _features(self, trace: Trace, queries: Queries, found: Candidates) -> Candidates:
-        for name, each in self.features.items():
+    def _through(self, coarse: Coarse, trace: Trace, queries: Queries, found: Candidates, keep: int) -> Candidates:
+        """The best `keep` of each query by the coarse ranker, and what `always` goes on, in the order they had."""
+        own = {f"coarse.{name}": each for name, each in coarse.features.items()}
+        found = self._features(trace, queries, found, own)
+        sure = np.zeros(len(found), np.bool_)
+        for name in coarse.always:
+            if name in found.columns:
+                sure |= ~np.isnan(found.columns[name])
+
+        def best(score: Scores) -> Candidates:
+            kept = sure.copy()
+            kept[ops.topk(found.query, score, keep, len(queries))] = True
+            return found.with_columns({COARSE: score}).take(kept)
+
+        scorer, left = coarse.scorer, None
+        if scorer is not None:
+            name = type(scorer).__name__
+            left = trace.run(
+                "coarse", name, len(found), lambda: best(_column(name, scorer.score(queries, found), found)), len
+            )
+        if left is None:
+            left = trace.run(
+                "coarse", "reciprocal rank", len(found), lambda: best(self._fuse(queries, found)), len, needed=True
+            )
+        assert left is not None, trace.steps[-1].error
+        return left
+
+    def _features(
+        self, trace: Trace, queries: Queries, found: Candidates, features: Mapping[str, Feature]
+    ) -> Candidates:
+        for name, each in features.items():
             size = len(found)
             columns = trace.run("feature", name, size, partial(each.columns, queries, found), lambda _: size)
             if columns is not None:

@@ -76,6 +76,15 @@ class Reranker(Protocol):
 
 
 @runtime_checkable
+class Encoder(Protocol):
+    """A model that knows people and items as vectors of one space; zeros = nothing is known."""
+
+    def encode(self, queries: Queries) -> Vectors: ...  # (B, D) what is read of the history
+
+    def vectors(self, item: Rows) -> Vectors: ...  # (N, D)
+
+
+@runtime_checkable
 class Explainer(Protocol):
     """The item of the history (or context) that spoke most for each row: a catalog row, -1 when none did."""
 
@@ -121,9 +130,18 @@ class Recipe(Protocol[M_co]):
 @runtime_checkable
 class Ranker(Protocol):
     """A recipe that learns from labelled candidates instead of events: rows of `found` with the pipeline's columns
-    (sources, features), `label` (N,) 1 where the person took the item. Learned on validation data, never on test."""
+    (sources, features), `label` (N,) 1 where the person took the item. Learned on validation data, never on test.
 
-    def learn(self, found: Candidates, label: Scores, *, seed: int) -> Scorer: ...
+    `weight` (N,) says how many rows each stands for, None = one; what learns an order alone may leave it unread."""
+
+    def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> Scorer: ...
+
+
+@runtime_checkable
+class Probable(Protocol):
+    """A scorer whose scores are probabilities (or an order, which no shift changes)."""
+
+    def shifted(self, by: float) -> Scorer: ...  # with `by` added to the log-odds of every row
 
 
 @runtime_checkable
@@ -240,12 +258,14 @@ __all__ = [
     "Additive",
     "Adjustable",
     "Catalog",
+    "Encoder",
     "EventLog",
     "Executor",
     "Explainer",
     "Feature",
     "Filter",
     "Index",
+    "Probable",
     "Ranker",
     "Reasoned",
     "Recipe",

@@ -375,7 +375,7 @@ def _named(serving: Release, name: str) -> Pipeline:
 
 def _features(serving: Release) -> Sequence[Feature]:
     """Every feature of every pipeline, one that several share once."""
-    each = (feature for pipeline in serving.pipelines.values() for feature in pipeline.features.values())
+    each = (feature for pipeline in serving.pipelines.values() for feature in pipeline.all_features)
     return list({id(feature): feature for feature in each}.values())
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from shortlist.batch.golden import warm_up
 from shortlist.batch.train import pipeline_of
-from shortlist.config import Builder, PipelineTable, Settings, Table, convert
+from shortlist.config import Builder, PipelineTable, Settings, Table, check_coarse, convert
 from shortlist.dataset import Dataset
 from shortlist.derived import all_rows
 from shortlist.errors import ConfigError, StoreError
@@ -113,9 +113,10 @@ class Scenarios:
         """The pipeline that `table` describes, made of what `release` holds. ConfigError when that is not enough."""
         _check(name, table)
         parts = _Parts(release, self._tables(release), name)
-        for feature, each in table.features.items():
-            if _text(each) not in parts.held:  # it has folded the past; one made now would know nothing of it
-                raise _untrained(f"{name}.features.{feature}")
+        for place, features in (("features", table.features), ("coarse.features", table.coarse.features)):
+            for feature, each in features.items():
+                if _text(each) not in parts.held:  # it has folded the past; one made now would know nothing of it
+                    raise _untrained(f"{name}.{place}.{feature}")
         stages: dict[str, Any] = {
             stage: {key: parts.named(each, f"{name}.{stage}.{key}") for key, each in getattr(table, stage).items()}
             for stage in ("filters", "features", "late_filters")
@@ -126,14 +127,24 @@ class Scenarios:
         }
         stages |= {stage: parts.named(getattr(table, stage), f"{name}.{stage}") for stage in ("rerank", "fallback")}
         builder = Builder(parts.held, self.stores, self._fitted, self.settings.releases.trust)
-        learned, rank = None, table.rank
-        if _text(rank) in parts.scorers:
-            learned, rank = parts.scorers[_text(rank)], {}
-        elif rank and isinstance(made := builder.component(rank, f"{name}.rank"), Ranker):
-            learned, rank = _adjusted(builder, parts.scorers, made), {}
-            if learned is None:
-                raise _untrained(f"{name}.rank")
-        return pipeline_of(builder, replace(table, sources=sources, rank=rank, **stages), name, learned)
+
+        def learned(rank: Table, scorers: Mapping[str, Scorer | None], where: str) -> tuple[Scorer | None, Table]:
+            """The scorer of the release, or the table that is one."""
+            if _text(rank) in scorers:
+                return scorers[_text(rank)], {}
+            if rank and isinstance(made := builder.component(rank, where), Ranker):
+                scorer = _adjusted(builder, scorers, made)
+                if scorer is None:
+                    raise _untrained(where)
+                return scorer, {}
+            return None, rank
+
+        fine, rank = learned(table.rank, parts.scorers, f"{name}.rank")
+        first, cheap = learned(table.coarse.rank, parts.coarse, f"{name}.coarse.rank")
+        own = {key: parts.named(each, f"{name}.coarse.features.{key}") for key, each in table.coarse.features.items()}
+        coarse = replace(table.coarse, rank=cheap, features=own)
+        table = replace(table, sources=sources, rank=rank, coarse=coarse, **stages)
+        return pipeline_of(builder, table, name, fine, first)
 
     def _fitted(self, component: Any, where: str) -> Any:
         if not isinstance(component, Recipe):
@@ -158,6 +169,7 @@ class _Parts:
     def __init__(self, release: Release, tables: Mapping[str, PipelineTable], first: str) -> None:
         self.held: dict[str, Any] = {}
         self.scorers: dict[str, Scorer | None] = {}
+        self.coarse: dict[str, Scorer | None] = {}
         for name in sorted(release.pipelines.keys() & tables.keys(), key=lambda name: (name != first, name)):
             table, pipeline = tables[name], release.pipelines[name]
             sources = {key: recall.source for key, recall in pipeline.sources.items()}
@@ -167,6 +179,10 @@ class _Parts:
                 self._note(getattr(table, stage), made)
             if table.rank:
                 self.scorers.setdefault(_text(table.rank), pipeline.scorer)
+            if pipeline.coarse is not None:
+                self._note(table.coarse.features, pipeline.coarse.features)
+                if table.coarse.rank:
+                    self.coarse.setdefault(_text(table.coarse.rank), pipeline.coarse.scorer)
 
     def named(self, value: Any, where: str) -> Any:
         """`value` with every component that is held put as a model of that name, for a `Builder` of what is held."""
@@ -208,6 +224,7 @@ def _check(name: str, table: PipelineTable) -> None:
         raise ConfigError(f"has {len(table.sources)} sources, expected 1 to {SOURCES}", where=f"{name}.sources")
     if not 1 <= table.limit <= PLACES:
         raise ConfigError(f"is {table.limit}, expected 1 to {PLACES}", where=f"{name}.limit")
+    check_coarse(table, name)
     for source, each in table.sources.items():
         if isinstance(k := each.get("k", 1), int) and k > ROWS:
             raise ConfigError(f"is {k}, expected 1 to {ROWS}", where=f"{name}.sources.{source}.k")

@@ -28,7 +28,7 @@ NOISE = 1e-5  # of a score: less than this is rounding
 class Refused:
     """A rule that keeps the item from this person: of the request, of a filter, of a late filter."""
 
-    stage: str  # request | filter | late
+    stage: str  # request | filter | late; of what cost an item its place also recall | coarse | rank | rerank
     name: str
     reason: Reason
 
@@ -49,6 +49,19 @@ class Proposal:
     @property
     def proposed(self) -> bool:
         return 0 < self.rank <= self.k
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where the coarse ranker put the item among all candidates."""
+
+    name: str  # of the scorer
+    place: int  # by score, from 1
+    of: int
+    score: float
+    kept: int  # rows that went on for their score
+    last: float  # score of the last of them
+    passed: bool  # the item went on, for its score or because a source sends on whatever it proposes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,8 @@ class Account:
     fallback: bool  # on the page, but not from the funnel
     refused: tuple[Refused, ...]  # when there are any it is not shown, and all else says what would be without them
     proposals: tuple[Proposal, ...]
-    ranked: Ranked | None  # None = no candidate
+    coarse: Cut | None  # None = no candidate, or there is no coarse ranker
+    ranked: Ranked | None  # None = no candidate of the fine ranker
     moved: tuple[Moved, ...]
     slate: Candidates  # the page of this run
     trace: Trace
@@ -98,6 +112,10 @@ class Account:
         """The first stage and rule that cost the item its place; None = it is shown."""
         if self.refused or self.place:
             return self.refused[0] if self.refused else None
+        if self.coarse is not None and not self.coarse.passed:
+            facts = {name: getattr(self.coarse, name) for name in ("place", "of", "score", "kept", "last")}
+            text = "place {place} of {of} with a score of {score}; {kept} went on, the last of them with {last}"
+            return Refused("coarse", self.coarse.name, Reason(text, facts))
         if self.ranked is None:
             return self._unproposed()
         for move in self.moved:
@@ -170,6 +188,7 @@ def explain(
         bool(len(on_page) and slate.columns["fallback"][on_page[0]]),
         refused,
         tuple(proposals),
+        _cut(open_, _permitting(queries, item), item, k, effort, trace, row is not None),
         ranked,
         moved,
         slate,
@@ -341,6 +360,27 @@ def _ranked(scorer: Scorer, witness: _Witness, item: int, rules: tuple[Reranker,
     enough = _least(lambda places: row in whole.order(queries, found, places), 0, len(found))
     last = float(shown[-1]) if len(shown) else np.nan
     return Ranked(_place(found, row), len(found), float(score[row]), parts, last, enough)
+
+
+def _cut(
+    pipeline: Pipeline, queries: Queries, item: int, k: int, effort: float, trace: Trace, passed: bool
+) -> Cut | None:
+    """What the coarse ranker of `pipeline` says, of which `trace` knows whether it failed."""
+    coarse = pipeline.coarse
+    if coarse is None:
+        return None
+    before = replace(pipeline, coarse=None, features=coarse.features)
+    queries, found = before.candidates(queries, Trace(), effort)
+    row = np.flatnonzero(found.item == item)
+    if not len(row):
+        return None
+    failed = any(step.stage == "coarse" for step in trace.errors)
+    scorer = ReciprocalRank() if coarse.scorer is None or failed else coarse.scorer
+    score = scorer.score(queries, found)
+    order = ops.topk(found.query, score, len(found), 1)
+    kept = min(coarse.places(k, effort), len(found))
+    place, last = _where(order, int(row[0])), float(score[order[kept - 1]])
+    return Cut(type(scorer).__name__, place, len(found), float(score[row[0]]), kept, last, passed)
 
 
 def _moves(witness: _Witness, item: int, rules: tuple[Reranker, ...], k: int) -> list[Moved]:

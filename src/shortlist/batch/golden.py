@@ -7,8 +7,8 @@ states change for good reasons. The questions are nobody's: their histories are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,12 @@ from shortlist.config import store_roles
 from shortlist.dataset import DAY, Dataset
 from shortlist.errors import ReleaseError
 from shortlist.eval.metrics import places
-from shortlist.pipeline import Pipeline, Trace
+from shortlist.pipeline import Coarse, Pipeline, Trace
 from shortlist.protocols import Catalog
 from shortlist.release import Release
 from shortlist.types import HISTORY, Queries, Ragged, Rows
 
+Stage = TypeVar("Stage", Coarse, Pipeline)
 QUESTIONS = 40
 PLACES = 20
 TIE = 1e-4  # of the largest score of a list: places so close may be swapped on another processor
@@ -107,12 +108,17 @@ def _viewing(item: Rows, ptr: NDArray[np.integer[Any]], now: int) -> Ragged:
 
 def _standing(pipeline: Pipeline) -> Pipeline:
     """What of a pipeline stands without stores."""
-    scorer = pipeline.scorer
-    return Pipeline(
-        {name: recall for name, recall in pipeline.sources.items() if not _holds_store(recall.source)},
-        features={name: feature for name, feature in pipeline.features.items() if not _holds_store(feature)},
-        scorer=None if _holds_store(scorer) else scorer,
-    )
+
+    def without(stage: Stage) -> Stage:
+        return replace(
+            stage,
+            scorer=None if _holds_store(stage.scorer) else stage.scorer,
+            features={name: feature for name, feature in stage.features.items() if not _holds_store(feature)},
+        )
+
+    sources = {name: recall for name, recall in pipeline.sources.items() if not _holds_store(recall.source)}
+    coarse = without(pipeline.coarse) if pipeline.coarse else None
+    return without(Pipeline(sources, features=pipeline.features, scorer=pipeline.scorer, coarse=coarse))
 
 
 def _holds_store(thing: object) -> bool:

@@ -17,6 +17,8 @@ HALF_LIFE = (0.7, 1.0, 2.0, 4.0, 8.0, 16.0)
 RATE = (0.0003, 0.001, 0.003)  # of Adam
 PROPOSED = (20, 50, 100, 150, 200, 300, 500)
 """How many a source of a pipeline may propose."""
+KEPT = (50, 100, 150, 200, 300)
+"""How many a coarse ranker may let through."""
 
 _RECENCY: Space = {"half_life": (0.0, *HALF_LIFE)}
 _PAIRWISE: Space = {

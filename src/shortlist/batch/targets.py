@@ -16,10 +16,10 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_origin
 import msgspec
 import numpy as np
 
-from shortlist.batch.spaces import PROPOSED, SPACES, Space
+from shortlist.batch.spaces import KEPT, PROPOSED, SPACES, Space
 from shortlist.batch.steps import system
-from shortlist.batch.train import hidden, learn_ranker, models_named, pipeline_of, split, train
-from shortlist.config import Builder, PipelineTable, Settings, Table, convert, hints_of
+from shortlist.batch.train import coarse_of, hidden, learn_pipeline, models_named, pipeline_of, rankers_of, split, train
+from shortlist.config import Builder, CoarseTable, PipelineTable, Settings, Table, check_coarse, convert, hints_of
 from shortlist.data.render import as_key, as_toml
 from shortlist.dataset import Dataset
 from shortlist.errors import ConfigError, DataError, NotFound
@@ -27,7 +27,7 @@ from shortlist.eval.baselines import System
 from shortlist.eval.metrics import Values
 from shortlist.eval.offline import ask, measure
 from shortlist.eval.protocol import Part
-from shortlist.protocols import Ranker, Recipe, Source
+from shortlist.protocols import Recipe, Source
 from shortlist.types import Events
 
 Stores: TypeAlias = Mapping[str, object]  # by role
@@ -185,7 +185,11 @@ class OfPipeline:
         for key, table in stages.items():
             self.knobs[f"{key}.k"] = Knob(int, table.get("k", 100))
             space[f"{key}.k"] = PROPOSED
-        for key, table in {**stages, "rank": self._table["rank"]}.items():
+        coarse = self._table["coarse"]
+        if coarse["keep"]:
+            self.knobs["coarse.keep"] = Knob(int, coarse["keep"])
+            space["coarse.keep"] = KEPT
+        for key, table in {**stages, "coarse.rank": coarse["rank"], "rank": self._table["rank"]}.items():
             if "use" in table:
                 made = unfitted.component(_without_k(table) if key in stages else table, f"{self.where}.{key}")
                 self.knobs |= {f"{key}.{field}": knob for field, knob in knobs_of(made).items()}
@@ -200,27 +204,28 @@ class OfPipeline:
             if each.get("k", 1) < 1:
                 where = f"{self.where}.sources.{source}.k"
                 raise ConfigError(f"is {each['k']!r}, expected a whole number of at least 1", where=where)
+        check_coarse(table, self.where)
 
     def on(self, ground: Ground) -> Climb:
         settings, stores = self._settings, self._stores
         models = _models(settings, ground.train, stores, self._table)
-        held = hidden(settings, ground.train) if self._table["rank"] else None
+        held = hidden(settings, ground.train) if self._table["rank"] or self._table["coarse"]["rank"] else None
         before = _models(settings, held[0], stores, self._table) if held else {}
 
         def climb(params: Params) -> Iterator[tuple[int, Values]]:
-            table, learned = self._typed(params), None
-            if held:
-                ranker = _builder(settings, stores, models).component(table.rank, f"{self.where}.rank")
-                if isinstance(ranker, Ranker):
-                    past = pipeline_of(_builder(settings, stores, before, held[0]), table, self.where, None)
-                    learned = learn_ranker(self._name, ranker, past, held[1], settings.train)
-            now = pipeline_of(_builder(settings, stores, models, ground.train), table, self.where, learned)
+            table, learned = self._typed(params), {}
+            if held and (rankers := rankers_of(_builder(settings, stores, models), table, self.where)):
+                past = pipeline_of(_builder(settings, stores, before, held[0]), table, self.where, None)
+                learned = learn_pipeline(self._name, rankers, past, held[1], settings.train)
+            scorers = learned.get(self._name), learned.get(coarse_of(self._name))
+            now = pipeline_of(_builder(settings, stores, models, ground.train), table, self.where, *scorers)
             yield from ground.climb(system(now))
 
         return climb
 
     def paste(self, params: Params) -> str:
-        table = {name: each for name, each in overridden(self._table, params).items() if each not in ({}, (), [])}
+        nothing: tuple[Any, ...] = ({}, (), [], msgspec.to_builtins(CoarseTable()))
+        table = {name: each for name, each in overridden(self._table, params).items() if each not in nothing}
         plain = {name: each for name, each in table.items() if not isinstance(each, Mapping)}
         inner = [
             _section(("pipelines", self._name, name), each) for name, each in table.items() if isinstance(each, Mapping)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from shortlist import ops
-from shortlist.config import Builder, PipelineTable, Settings, Train
+from shortlist.batch import impressions, lessons
+from shortlist.config import Builder, CoarseTable, PipelineTable, Settings, Train
 from shortlist.dataset import Dataset, duration
 from shortlist.errors import ConfigError, DataError
 from shortlist.eval.protocol import Part, Split, global_time, hold_out, leave_last, newest
-from shortlist.pipeline import Pipeline, Recall, Trace
+from shortlist.pipeline import Coarse, Pipeline, Recall
 from shortlist.protocols import Catalog, EventLog, Feature, Filter, Ranker, Recipe, Reranker, Scorer, Source
-from shortlist.types import Candidates, Events, Queries, Scores
+from shortlist.types import Candidates, Events, Queries, Rows, Scores
 
 Progress = Callable[[str, float], None]  # (what was done, seconds it took)
 BLOCK = 1024  # queries answered at once
@@ -92,33 +92,56 @@ def train(
 def learn_rankers(
     settings: Settings, data: Dataset, stores: Mapping[str, object], *, progress: Progress = quiet
 ) -> dict[str, Scorer]:
-    """A scorer for each pipeline whose `rank` learns from candidates; empty when nobody can be held out."""
-    held = hidden(settings, data)
-    if held is None:
+    """A scorer for each pipeline whose `rank` learns from candidates, and as NAME.coarse for each whose coarse ranker
+    does; empty when nobody can be held out."""
+    shown, part = None, None
+    if settings.train.validation == "impressions":
+        past, shown = impressions.cut(data, settings.train.impressions)
+    elif held := hidden(settings, data):
+        past, part = held
+    else:
         return {}
-    past, part = held
     unfitted = Builder({}, stores, lambda component, where: component, settings.releases.trust)
-    rankers: dict[str, Ranker] = {}
-    for name, table in settings.pipelines.items():
-        if not table.rank or "model" in table.rank:  # a model that scores learns with the others
-            continue
-        component = unfitted.component(table.rank, f"pipelines.{name}.rank")
-        if isinstance(component, Ranker):
-            rankers[name] = component
+    rankers = {name: rankers_of(unfitted, table, f"pipelines.{name}") for name, table in settings.pipelines.items()}
+    rankers = {name: each for name, each in rankers.items() if each}
     if not rankers:
         return {}
     wanted = {name: settings.pipelines[name] for name in rankers}
+    if shown:
+        wanted = {name: judging(table) for name, table in wanted.items()}
     fitted = _fit(replace(settings, pipelines=wanted), past, stores, dict.fromkeys(rankers), progress)
     learned: dict[str, Scorer] = {}
-    for name, ranker in rankers.items():
-        scorer = learn_ranker(name, ranker, fitted.pipelines[name], part, settings.train, progress=progress)
-        if scorer is not None:
-            learned[name] = scorer
+    for name, stages in rankers.items():
+        pipeline = fitted.pipelines[name]
+        if part:
+            learned |= learn_pipeline(name, stages, pipeline, part, settings.train, progress=progress)
+        elif shown and "fine" in stages:
+            start = perf_counter()
+            learned[name] = stages["fine"].learn(*impressions.labelled(pipeline, data, shown), seed=settings.train.seed)
+            told = f"ranker of {name}: {int(shown.label.sum()):,} of {len(shown):,} impressions taken"
+            progress(told, perf_counter() - start)
     return learned
 
 
+def rankers_of(builder: Builder, table: PipelineTable, where: str) -> dict[str, Ranker]:
+    """What of the pipeline learns from candidates, by stage: "coarse", "fine"."""
+    made: dict[str, Ranker] = {}
+    for stage, each, key in (("coarse", table.coarse.rank, "coarse.rank"), ("fine", table.rank, "rank")):
+        if each and "model" not in each:  # a model that scores learns with the others
+            component = builder.component(each, f"{where}.{key}")
+            if isinstance(component, Ranker):
+                made[stage] = component
+    return made
+
+
+def judging(table: PipelineTable) -> PipelineTable:
+    """What of a pipeline judges items that others proposed."""
+    return PipelineTable(features=table.features, rank=table.rank)
+
+
 def hidden(settings: Settings, data: Dataset) -> tuple[Dataset, Part] | None:
-    """The past that rankers learn on and the questions that they learn from; None when nobody can be held out."""
+    """The past that rankers learn on and the questions that they learn from, in order of time; None when nobody can be
+    held out."""
     likings, most = settings.train.likings, ASKED * settings.train.likings
     try:
         if settings.train.validation == "leave-last" and likings > 1:
@@ -130,47 +153,40 @@ def hidden(settings: Settings, data: Dataset) -> tuple[Dataset, Part] | None:
         return None
     if len(part) > most:
         part = part.take(np.sort(np.random.default_rng(settings.train.seed).choice(len(part), most, replace=False)))
-    return past, part
+    return past, part.take(np.argsort(part.time, kind="stable"))
 
 
-def learn_ranker(
-    name: str, ranker: Ranker, pipeline: Pipeline, part: Part, how: Train, *, progress: Progress = quiet
-) -> Scorer | None:
-    """What `ranker` learns from the candidates of `pipeline`; None when no right answer of `part` is among them."""
-    start = perf_counter()
-    found, label = labelled(pipeline, part.queries, part.relevant.owner, part.relevant["item"], others=how.others)
-    learned = ranker.learn(found, label, seed=how.seed) if label.any() else None
-    progress(
-        f"ranker of {name}: {int(label.sum()):,} held-out items found among {len(found):,} candidates",
-        perf_counter() - start,
-    )
+def learn_pipeline(
+    name: str,
+    rankers: Mapping[str, Ranker],
+    pipeline: Pipeline,
+    part: Part,
+    how: Train,
+    *,
+    progress: Progress = quiet,
+) -> dict[str, Scorer]:
+    """What `rankers` (by stage) learn from the candidates of `pipeline`: the fine one as `name`, the coarse one as
+    NAME.coarse; not there when no right answer of `part` is among them."""
+    negatives = lessons.Negatives(how.others, how.uniform, how.seed)
+    learned = {}
+    for stage, scorer, told, seconds in lessons.learn(pipeline, part, negatives, rankers):
+        progress(f"{stage} ranker of {name}: {told}", seconds)
+        if scorer is not None:
+            learned[name if stage == "fine" else coarse_of(name)] = scorer
     return learned
 
 
-def labelled(
-    pipeline: Pipeline, queries: Queries, query: np.ndarray, item: np.ndarray, *, others: int = 0
-) -> tuple[Candidates, Scores]:
-    """The candidates of `queries` with a label (N,): 1 where (query, item) is one of the given pairs.
+def coarse_of(name: str) -> str:
+    """What the coarse ranker of pipeline `name` is called among scorers that were learned."""
+    return f"{name}.coarse"
 
-    Queries of whose pairs none is among the candidates teach nothing and are left out. Of the candidates labelled 0 at
-    most `others` of each query are kept, by lot; 0 = all.
-    """
-    wanted = (query.astype(np.int64) << 32) | item
-    parts: list[Candidates] = []
-    labels: list[Scores] = []
-    for start in range(0, len(queries), BLOCK):
-        block = queries.take(np.arange(start, min(start + BLOCK, len(queries))))
-        _, found = pipeline.candidates(block, Trace())
-        asked = (found.query + start).astype(np.int32)
-        label = np.isin((asked.astype(np.int64) << 32) | found.item, wanted)
-        kept = np.isin(asked, asked[label])
-        if others:
-            lot = ops.chance(block.seed[found.query] + block.time[found.query].view(np.uint64), found.item)
-            drawn = ops.rank_within(found.query, np.where(label, np.nan, lot).astype(np.float32), len(block)) <= others
-            kept &= label | drawn
-        parts.append(Candidates(asked, found.item, found.columns).take(kept))
-        labels.append(label[kept].astype(np.float32))
-    return Candidates.concat(parts), np.concatenate([np.empty(0, np.float32), *labels])
+
+def labelled(
+    pipeline: Pipeline, queries: Queries, query: Rows, item: Rows, *, others: int = 0
+) -> tuple[Candidates, Scores]:
+    """The candidates of `queries` with a label (N,): 1 where (query, item) is one of the given pairs; see `lessons`."""
+    read = lessons.lessons(pipeline, queries, query, item, lessons.Negatives(others))
+    return read.found, read.label
 
 
 def _fit(
@@ -198,22 +214,26 @@ def _fit(
         if name in used:
             done.models[name] = builder.component(table, f"train.models.{name}")
     for name, pipeline in settings.pipelines.items():
-        done.pipelines[name] = pipeline_of(builder, pipeline, f"pipelines.{name}", learned.get(name))
+        scorers = learned.get(name), learned.get(coarse_of(name))
+        done.pipelines[name] = pipeline_of(builder, pipeline, f"pipelines.{name}", *scorers)
     return done
 
 
 def models_named(value: Any) -> set[str]:
     """The trained models that tables of the configuration refer to, at any depth."""
-    if isinstance(value, PipelineTable):
-        value = [getattr(value, name) for name in PipelineTable.__dataclass_fields__]
+    if isinstance(value, PipelineTable | CoarseTable):
+        value = [getattr(value, each.name) for each in fields(value)]
     if isinstance(value, Mapping):
         own = {value["model"]} if isinstance(value.get("model"), str) else set()
         return own.union(*map(models_named, value.values()))
     return set().union(*map(models_named, value)) if isinstance(value, list | tuple) else set()
 
 
-def pipeline_of(builder: Builder, table: PipelineTable, where: str, learned: Scorer | None) -> Pipeline:
-    """The pipeline that `table` describes; `learned` is its scorer, unless None: then `table.rank` may be one."""
+def pipeline_of(
+    builder: Builder, table: PipelineTable, where: str, learned: Scorer | None, coarse: Scorer | None = None
+) -> Pipeline:
+    """The pipeline that `table` describes; `learned` is its scorer and `coarse` that of its coarse ranker, unless None:
+    then the tables of these may be scorers."""
 
     def stage(each: Mapping[str, Any], protocol: type, key: str) -> Any:
         made = builder.component(each, f"{where}.{key}")
@@ -231,23 +251,31 @@ def pipeline_of(builder: Builder, table: PipelineTable, where: str, learned: Sco
             raise ConfigError(f"is {k!r}, expected a whole number of at least 1", where=f"{where}.sources.{source}.k")
         rest = {key: value for key, value in each.items() if key != "k"}
         sources[source] = Recall(stage(rest, Source, f"sources.{source}"), k)
-    scorer = learned
-    if scorer is None and table.rank:
-        made = builder.component(table.rank, f"{where}.rank")
-        if isinstance(made, Scorer):
-            scorer = made
-        elif not isinstance(made, Ranker):
-            raise ConfigError(f"{type(made).__name__} is neither a Scorer nor a Ranker", where=f"{where}.rank")
+
+    def scorer(each: Mapping[str, Any], key: str) -> Scorer | None:
+        made = builder.component(each, f"{where}.{key}") if each else None
+        if made is None or isinstance(made, Scorer):
+            return made
+        if not isinstance(made, Ranker):
+            raise ConfigError(f"{type(made).__name__} is neither a Scorer nor a Ranker", where=f"{where}.{key}")
+        return None
+
+    first = None
+    if table.coarse.keep:
+        own = stages(table.coarse.features, Feature, "coarse.features")
+        judge = scorer(table.coarse.rank, "coarse.rank") if coarse is None else coarse
+        first = Coarse(judge, table.coarse.keep, own, table.coarse.always)
     return Pipeline(
         sources,
         stages(table.filters, Filter, "filters"),
         stages(table.features, Feature, "features"),
-        scorer,
+        scorer(table.rank, "rank") if learned is None else learned,
         stage(table.rerank, Reranker, "rerank") if table.rerank else None,
         stages(table.late_filters, Filter, "late_filters"),
         table.optional,
         stage(table.fallback, Source, "fallback") if table.fallback else None,
         limit=table.limit,
+        coarse=first,
     )
 
 

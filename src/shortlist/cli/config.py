@@ -126,8 +126,10 @@ def problems(settings: Any) -> list[ConfigError]:
                     where = f"pipelines.{name}.{stage}.{key}"
                     own = {each: value for each, value in table.items() if (stage, each) != ("sources", "k")}
                     tried(where, builder.component, own, where)
-            for stage in ("rank", "rerank", "fallback"):
-                if table := getattr(pipeline, stage):
+            alone = {stage: getattr(pipeline, stage) for stage in ("rank", "rerank", "fallback")}
+            alone |= {f"coarse.features.{key}": table for key, table in pipeline.coarse.features.items()}
+            for stage, table in {**alone, "coarse.rank": pipeline.coarse.rank}.items():
+                if table:
                     tried(f"pipelines.{name}.{stage}", builder.component, table, f"pipelines.{name}.{stage}")
     if settings.train.window:
         tried("train.window", duration, settings.train.window)

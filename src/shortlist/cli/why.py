@@ -61,6 +61,7 @@ def tree(told: Explanation) -> list[str]:
     branches = [
         ("filters", [f"{'✓' if rule.passed else '✗'} {rule.name}: {rule.text}" for rule in told.rules]),
         ("sources" + ("" if not told.otherwise else ", if it were let through"), _sources(told.sources)),
+        ("coarse rank", _coarse(told)),
         ("rank", _rank(told)),
         ("rules", [f"{move.name}: {move.text}" for move in told.moves]),
     ]
@@ -83,6 +84,15 @@ def _sources(origins: list[Origin]) -> list[str]:
         numbers += [f"from {', '.join(also)}"] if also else []
         leaves.append(f"{'✓' if each.proposed else '✗'} {each.name}: {each.text}" + "".join(f"; {n}" for n in numbers))
     return leaves
+
+
+def _coarse(told: Explanation) -> list[str]:
+    cut = told.coarse
+    if cut is None:
+        return []
+    score = "none" if cut.score is None else f"{cut.score:.4g}"
+    last = "" if cut.last_kept is None else f"; the last that goes on has {cut.last_kept:.4g}"
+    return [f"{'✓' if cut.passed else '✗'} {cut.name}: {cut.text}; score {score}{last}"]
 
 
 def _rank(told: Explanation) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -38,16 +38,18 @@ class Calibrated:
                 where="rank.calibrate",
             )
 
-    def learn(self, found: Candidates, label: Scores, *, seed: int) -> CalibratedModel:
+    def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> CalibratedModel:
         target = labels.checked(found, label)[:, 0]
         away = labels.apart(found.query, self.held, latest=self.latest, seed=seed)
-        scorer = self.ranker.learn(found.take(~away), target[~away], seed=seed)
+        often = labels.counted(weight, len(found))
+        mine = None if weight is None else weight[~away]
+        scorer = self.ranker.learn(found.take(~away), target[~away], seed=seed, weight=mine)
         asked = found.take(away)
         people = Queries.of(np.full(int(found.query.max(initial=-1)) + 1, -1, np.int32))
         score = scorer.score(people, asked).astype(np.float64)
         known = ~np.isnan(score)
         score, taken = score[known], target[away][known].astype(np.float64)
-        times = np.where(taken > 0, 1.0, 1 / self.kept)
+        times = np.where(taken > 0, 1.0, 1 / self.kept) * often[away][known].astype(np.float64)
         if self.how == "isotonic":
             at, value = _rising(score, taken, times)
             return CalibratedModel(scorer, at, value, False)
@@ -71,6 +73,11 @@ class CalibratedModel:
         slope, shift = self.value
         said = labels.sigmoid(slope * (_odds(score) if self.odds else score) + shift)
         return np.where(np.isnan(score), np.float32(np.nan), said)
+
+    def shifted(self, by: float) -> CalibratedModel:
+        if len(self.at):
+            return replace(self, value=1 / (1 + np.exp(-(_odds(self.value) + by))))
+        return replace(self, value=self.value + np.array([0.0, by]))
 
 
 def _odds(score: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ class Dcn:
                 f"crosses is {self.crosses}, layers {self.layers}: at least one of each", where="rank.dcn"
             )
 
-    def learn(self, found: Candidates, label: Scores, *, seed: int) -> DcnModel:
+    def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> DcnModel:
         layout = Layout.of(found, self.columns, same=self.same, least=self.least)
         chance, wide = np.random.default_rng(seed), inputs.inputs_of(layout, self.width)
         start: Arrays = {"table": inputs.start(layout, self.width, chance)}
@@ -58,7 +58,7 @@ class Dcn:
             deep = inputs.stack(torch, parameters, "deep", whole, self.learning.dropout if learn else 0.0)
             return torch.cat((crossed, deep), 1) @ parameters["last.0.weight"] + parameters["last.0.shift"]
 
-        arrays = self.learning.run(self, layout, found, label, start, forward, seed=seed)
+        arrays = self.learning.run(self, layout, found, label, start, forward, seed=seed, weight=weight)
         arrays["last.0.shift"] = arrays["last.0.shift"] + np.float32(self.learning.shift)
         parts = (inputs.stacked(arrays, name) for name in ("cross", "deep", "last"))
         crosses, deep, (last,) = parts
@@ -86,6 +86,9 @@ class DcnModel:
         row = np.arange(len(odds), dtype=np.int32)
         odds = _kernels.dense(deep, self.last.weight[wide:], odds + self.last.shift, row)
         return labels.sigmoid(odds[:, 0])
+
+    def shifted(self, by: float) -> DcnModel:
+        return replace(self, last=self.last.shifted(by))
 
     def _crossed(self, read: Read, weight: Vectors) -> Scores:
         """(N,) what all crosses, x + x0 * (x @ weight + shift) each, come to at `weight` (K,).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class DeepFm:
     least: int = 1  # times a code must occur to have a vector of its own
     learning: Learning = field(default_factory=Learning)
 
-    def learn(self, found: Candidates, label: Scores, *, seed: int) -> DeepFmModel:
+    def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> DeepFmModel:
         layout = Layout.of(found, self.columns, same=self.same, least=self.least)
         chance = np.random.default_rng(seed)
         start = fm.begun(layout, self.width, chance)
@@ -41,7 +41,7 @@ class DeepFm:
             deep = state @ parameters["last.0.weight"] + parameters["last.0.shift"]
             return deep + fm.odds(torch, parameters, layout, batch, whole)
 
-        arrays = self.learning.run(self, layout, found, label, start, forward, seed=seed)
+        arrays = self.learning.run(self, layout, found, label, start, forward, seed=seed, weight=weight)
         deep, last = inputs.stacked(arrays, "deep"), inputs.stacked(arrays, "last")
         return DeepFmModel(
             Inputs(layout, arrays["table"]), fm.pairs(layout, arrays, self.learning.shift), deep, last[0]
@@ -62,3 +62,6 @@ class DeepFmModel:
         odds = self.pairs.odds(self.inputs.layout, found, read)
         odds += self.last.of(inputs.through(read, self.deep))[:, 0]
         return labels.sigmoid(odds)
+
+    def shifted(self, by: float) -> DeepFmModel:
+        return replace(self, last=self.last.shifted(by))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ class Din:
         if not self.same:
             raise ConfigError("names no list of the past", where="rank.din: same", hint='same = { recent = "item" }')
 
-    def learn(self, found: Candidates, label: Scores, *, seed: int) -> DinModel:
+    def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> DinModel:
         layout = Layout.of(found, self.columns, same=self.same, least=self.least)
         lists = {each.name: each.width for each in layout.fields if each.name in self.same}
         chance = np.random.default_rng(seed)
@@ -62,7 +62,7 @@ class Din:
             state = inputs.stack(torch, parameters, "deep", torch.cat(spoken, 1), dropout)
             return state @ parameters["last.0.weight"] + parameters["last.0.shift"]
 
-        arrays = self.learning.run(self, layout, found, label, start, forward, seed=seed)
+        arrays = self.learning.run(self, layout, found, label, start, forward, seed=seed, weight=weight)
         arrays["last.0.shift"] = arrays["last.0.shift"] + np.float32(self.learning.shift)
         interests = tuple(_interest(arrays, name, self.same[name]) for name in lists)
         deep, last = inputs.stacked(arrays, "deep"), inputs.stacked(arrays, "last")
@@ -132,6 +132,9 @@ class DinModel:
         spoken = [read.own, *(self._spoken(found, each) for each in self.interests)]
         state = inputs.through(read._replace(own=np.concatenate(spoken, axis=1)), self.deep)
         return labels.sigmoid(self.last.of(state)[:, 0])
+
+    def shifted(self, by: float) -> DinModel:
+        return replace(self, last=self.last.shifted(by))
 
     def _spoken(self, found: Candidates, interest: Interest) -> Vectors:
         owner, begins = self.inputs.groups(found, [interest.name])

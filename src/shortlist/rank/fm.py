@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,14 +30,14 @@ class Fm:
     least: int = 1  # times a code must occur to have a vector of its own
     learning: Learning = field(default_factory=Learning)
 
-    def learn(self, found: Candidates, label: Scores, *, seed: int) -> FmModel:
+    def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> FmModel:
         layout = Layout.of(found, self.columns, same=self.same, least=self.least)
         start = begun(layout, self.width, np.random.default_rng(seed))
 
         def forward(torch: Any, parameters: Tensors, batch: Batch, learn: bool) -> Any:
             return odds(torch, parameters, layout, batch, inputs.embedded(torch, parameters, layout, batch))
 
-        arrays = self.learning.run(self, layout, found, label, start, forward, seed=seed)
+        arrays = self.learning.run(self, layout, found, label, start, forward, seed=seed, weight=weight)
         return FmModel(Inputs(layout, arrays["table"]), pairs(layout, arrays, self.learning.shift))
 
 
@@ -88,6 +88,9 @@ class FmModel:
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         return labels.sigmoid(self.pairs.odds(self.inputs.layout, found, self.inputs.read(found)))
+
+    def shifted(self, by: float) -> FmModel:
+        return replace(self, pairs=replace(self.pairs, base=self.pairs.base + by))
 
 
 def begun(layout: Layout, width: int, chance: np.random.Generator) -> Arrays:

@@ -7,7 +7,7 @@ query, log-loss learns probabilities.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import ModuleType
 from typing import Any, Literal
@@ -29,10 +29,11 @@ class Gbdt:
     """The ranker that needs the least care: it reads numbers as they are, in any unit, with gaps.
 
     For N rows and F numbers learning holds 5 N F bytes; a row is scored by one comparison a node of all trees, sixteen
-    rows at once. Columns of codes are not read: counters say what they would.
+    rows at once. Of columns of codes only those in `coded` are read: for others counters say what they would.
     """
 
     columns: tuple[str, ...] = ()  # numbers to read; empty = all there are, by name
+    coded: tuple[str, ...] = ()  # categories of few values, read as the numbers that their codes are
     objective: Literal["lambdarank", "binary"] = "lambdarank"
     trees: int = 0  # 0 = until the held-out queries gain no more
     leaves: int = 31
@@ -65,14 +66,14 @@ class Gbdt:
                 where="rank.gbdt",
             )
 
-    def learn(self, found: Candidates, label: Scores, *, seed: int) -> GbdtModel:
-        """Raises ConfigError when LightGBM cannot be loaded."""
+    def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> GbdtModel:
+        """Raises ConfigError when LightGBM cannot be loaded. Of an order no row counts more than another."""
         names = self._names(found.columns)
         width = tuple(width_of(found.columns[name]) for name in names)
         target = labels.checked(found, label)[:, 0]
-        value = _values(found.columns, names, width, len(found))
+        value, often = _values(found.columns, names, width, len(found), self.coded), labels.counted(weight, len(found))
         if len(found) < 2 * self.rows_in_leaf:  # no tree could have two leaves
-            return _model(names, width, [], 0.0, self.objective == "binary")
+            return _model(names, width, self.coded, [], 0.0, self.objective == "binary")
         lightgbm = _library()
         held = np.zeros(len(found), np.bool_)
         if not self.trees:
@@ -82,10 +83,10 @@ class Gbdt:
         parts: list[Any] = []
         for at in rows:
             size = np.unique(found.query[at], return_counts=True)[1] if self.objective == "lambdarank" else None
-            weight = None if self.objective == "lambdarank" else 1 + (self.positive - 1) * target[at]
+            times = None if self.objective == "lambdarank" else ((1 + (self.positive - 1) * target) * often)[at]
             reference = parts[0] if parts else None
             parts.append(
-                lightgbm.Dataset(value[at], target[at], group=size, weight=weight, reference=reference, **given)
+                lightgbm.Dataset(value[at], target[at], group=size, weight=times, reference=reference, **given)
             )
         watched = len(rows[1]) > 0
         booster = lightgbm.train(
@@ -98,7 +99,7 @@ class Gbdt:
         kept = booster.best_iteration if watched else booster.num_trees()
         shift = labels.shift(self.positive, self.kept) if self.objective == "binary" else 0.0
         trees = booster.dump_model(num_iteration=kept)["tree_info"] if kept else []
-        return _model(names, width, trees, shift, self.objective == "binary")
+        return _model(names, width, self.coded, trees, shift, self.objective == "binary")
 
     def _names(self, columns: Columns) -> tuple[str, ...]:
         readable = [name for name in sorted(columns) if name not in OUTPUTS and kind_of(columns[name]) == "number"]
@@ -109,7 +110,11 @@ class Gbdt:
                 where="rank.gbdt: columns",
                 hint=f"sources and features give: {', '.join(readable) or 'none'}",
             )
-        return self.columns or tuple(readable)
+        if wrong := [name for name in self.coded if name not in columns or kind_of(columns[name]) != "category"]:
+            raise ConfigError(
+                f"the candidates have no codes in column {', '.join(map(repr, wrong))}", where="rank.gbdt: coded"
+            )
+        return (*(self.columns or readable), *self.coded)
 
     def _params(self, seed: int) -> Mapping[str, Any]:
         ranking = self.objective == "lambdarank"
@@ -150,18 +155,22 @@ class GbdtModel:
     leaf_cover: NDArray[np.float64]  # (L,)
     shift: float  # added to the sum of the leaves
     probable: bool  # the sum is log-odds
+    coded: tuple[str, ...] = ()  # those of `columns` that are codes
 
     def __post_init__(self) -> None:
         _ = self.forest  # trees that lead nowhere are found when they are loaded
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
-        total = self.forest.sums(_values(found.columns, self.columns, self.width, len(found))) + self.shift
+        total = self.forest.sums(_values(found.columns, self.columns, self.width, len(found), self.coded)) + self.shift
         return labels.sigmoid(total) if self.probable else total.astype(np.float32)
+
+    def shifted(self, by: float) -> GbdtModel:
+        return replace(self, shift=self.shift + by)
 
     def parts(self, queries: Queries, found: Candidates) -> list[Part]:
         """`base`, then one a column with its TreeSHAP value (Lundberg et al. 2020); of log-odds, paid out in
         probability at the rate of the straight way from the base (Sundararajan, Taly, Yan 2017)."""
-        part = self.forest.parts(_values(found.columns, self.columns, self.width, len(found)))
+        part = self.forest.parts(_values(found.columns, self.columns, self.width, len(found), self.coded))
         base, part = part[:, -1] + self.shift, part[:, :-1]
         rate = np.ones(len(found))
         if self.probable:
@@ -187,20 +196,25 @@ class GbdtModel:
         return _kernels.Forest(*arrays, self.leaf, self.cover, self.leaf_cover)
 
 
-def _values(columns: Columns, names: Sequence[str], width: Sequence[int], rows: int) -> Vectors:
-    """(N, F) the numbers of `names`, side by side; an infinite one is no value."""
+def _values(
+    columns: Columns, names: Sequence[str], width: Sequence[int], rows: int, coded: Sequence[str] = ()
+) -> Vectors:
+    """(N, F) the numbers of `names`, side by side; an infinite one is no value, nor is code 0 of those in `coded`."""
     made = np.full((rows, sum(width)), np.nan, np.float32)
     at = 0
     for name, wide in zip(names, width, strict=True):
         column = columns.get(name)
         if column is not None:
-            if kind_of(column) != "number" or width_of(column) != wide:
+            if kind_of(column) != ("category" if name in coded else "number") or width_of(column) != wide:
+                known = "a code" if name in coded else f"{wide} numbers"
                 raise ShapeError(
-                    f"column {name!r} is {column.dtype} {column.shape[1:]}, but the ranker was learned with {wide}"
-                    " numbers a row: train it again, or give the column as it was"
+                    f"column {name!r} is {column.dtype} {column.shape[1:]}, but the ranker was learned with {known} a"
+                    " row: train it again, or give the column as it was"
                 )
             with np.errstate(over="ignore"):
                 made[:, at : at + wide] = column.reshape(rows, wide)
+            if name in coded:
+                made[column == 0, at] = np.nan
         at += wide
     made[np.isinf(made)] = np.nan
     return made
@@ -227,7 +241,12 @@ def _library() -> ModuleType:
 
 
 def _model(
-    names: tuple[str, ...], width: tuple[int, ...], trees: Sequence[Mapping[str, Any]], shift: float, probable: bool
+    names: tuple[str, ...],
+    width: tuple[int, ...],
+    coded: tuple[str, ...],
+    trees: Sequence[Mapping[str, Any]],
+    shift: float,
+    probable: bool,
 ) -> GbdtModel:
     flat = _Flat()
     root = [flat.add(tree["tree_structure"]) for tree in trees]
@@ -244,6 +263,7 @@ def _model(
         np.array(flat.leaf_cover, np.float64),
         shift,
         probable,
+        coded,
     )
 
 

@@ -58,6 +58,9 @@ class Layer:
     def of(self, x: Vectors, *, relu: bool = False) -> Vectors:
         return _kernels.dense(x, self.weight, self.shift[None], EVERY, relu)
 
+    def shifted(self, by: float) -> Layer:
+        return Layer(self.weight, self.shift + np.float32(by))
+
     def of_read(self, read: Read, *, relu: bool = False) -> Vectors:
         """The same for `read.whole()`, the shared part worked out once a group."""
         return _kernels.dense(read.own, self.weight[read.shared.shape[1] :], self.begun(read), read.owner, relu)

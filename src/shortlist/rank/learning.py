@@ -61,10 +61,11 @@ class Learning:
         forward: Forward,
         *,
         seed: int,
+        weight: Scores | None = None,
         tasks: int = 1,
     ) -> Arrays:
         """The arrays that `start` becomes; see `Descent.run`, also for checkpoints."""
-        target = labels.checked(found, label, tasks)
+        target, often = labels.checked(found, label, tasks), labels.counted(weight, len(found))
         if not self.descent.epochs or not len(found):
             return start
         torch = library(f"rank: {type(recipe).__name__}")
@@ -79,7 +80,7 @@ class Learning:
 
         def loss(parameters: Tensors, batch: NDArray[np.intp]) -> Any:
             odds = forward(torch, parameters, _tensors(torch, table, batch), True)
-            return self._loss(torch, odds, target[batch]) + self.l2 * parameters["table"].square().sum()
+            return self._loss(torch, odds, target[batch], often[batch]) + self.l2 * parameters["table"].square().sum()
 
         def likelihood(arrays: Arrays) -> float:
             """Of a held-out row, the geometric mean."""
@@ -89,19 +90,20 @@ class Learning:
                 for begin in range(0, len(held), BLOCK):
                     some = held[begin : begin + BLOCK]
                     odds = forward(torch, parameters, _tensors(torch, table, some), False)
-                    lost += float(self._loss(torch, odds, target[some])) * len(some)
-            return float(np.exp(-lost / len(held)))
+                    lost += float(self._loss(torch, odds, target[some], often[some])) * len(some)
+            return float(np.exp(-lost / max(1e-9, often[held].sum(dtype=np.float64))))
 
         held = np.flatnonzero(away)
-        facts = (recipe, digest(found.query, target, *(found.columns[each.name] for each in layout.fields)))
+        facts = (recipe, digest(found.query, target, often, *(found.columns[each.name] for each in layout.fields)))
         return self.descent.run(torch, start, loss, batches, likelihood if len(held) else None, seed=seed, facts=facts)
 
-    def _loss(self, torch: Any, odds: Any, target: Scores) -> Any:
-        """The mean log-loss of what is known, rows labelled 1 counted `positive` times."""
+    def _loss(self, torch: Any, odds: Any, target: Scores, often: Scores) -> Any:
+        """The log-loss of what is known over the rows, each counted `often`, those labelled 1 `positive` times that."""
         known = torch.from_numpy(~np.isnan(target))
         wanted = torch.from_numpy(np.nan_to_num(target))
         lost = torch.nn.functional.binary_cross_entropy_with_logits(odds, wanted, reduction="none")
-        return (lost * (1 + (self.positive - 1) * wanted) * known).sum() / max(1, len(target))
+        times = torch.from_numpy(often[:, None]) * (1 + (self.positive - 1) * wanted) * known
+        return (lost * times).sum() / max(1, len(target))
 
 
 def _tensors(torch: Any, table: Encoded, rows: NDArray[np.intp]) -> Batch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,13 +37,13 @@ class Logistic:
                 where="rank.logistic",
             )
 
-    def learn(self, found: Candidates, label: Scores, *, seed: int) -> LogisticModel:
+    def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> LogisticModel:
         layout = Layout.of(found, self.columns, least=self.least)
         target = labels.checked(found, label)[:, 0].astype(np.float64)
         design = layout.one_hot(found.columns, len(found)).astype(np.float64)
-        times = np.where(target > 0, 1 + (self.positive - 1) * target, 1.0)
-        weight, base = _fitted(design, target, times, self.l2, self.iterations)
-        return _model(layout, weight, base + labels.shift(self.positive, self.kept))
+        times = np.where(target > 0, 1 + (self.positive - 1) * target, 1.0) * labels.counted(weight, len(found)).astype(np.float64)
+        slope, base = _fitted(design, target, times, self.l2, self.iterations)
+        return _model(layout, slope, base + labels.shift(self.positive, self.kept))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,9 @@ class LogisticModel:
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         return labels.sigmoid(self._odds(found))
+
+    def shifted(self, by: float) -> LogisticModel:
+        return replace(self, base=self.base + by)
 
     def parts(self, queries: Queries, found: Candidates) -> list[Part]:
         """`base`, then one a column: a number by its scaled value, a code by 1, a list by the mean of its codes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class Mlp:
     least: int = 1  # times a code must occur to have a vector of its own
     learning: Learning = field(default_factory=Learning)
 
-    def learn(self, found: Candidates, label: Scores, *, seed: int) -> MlpModel:
+    def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> MlpModel:
         layout = Layout.of(found, self.columns, same=self.same, least=self.least)
         chance = np.random.default_rng(seed)
         start: Arrays = {"table": inputs.start(layout, self.width, chance)}
@@ -40,7 +40,7 @@ class Mlp:
             state = inputs.stack(torch, parameters, "deep", state, self.learning.dropout if learn else 0.0)
             return state @ parameters["last.0.weight"] + parameters["last.0.shift"]
 
-        arrays = self.learning.run(self, layout, found, label, start, forward, seed=seed)
+        arrays = self.learning.run(self, layout, found, label, start, forward, seed=seed, weight=weight)
         arrays["last.0.shift"] = arrays["last.0.shift"] + np.float32(self.learning.shift)
         deep, last = inputs.stacked(arrays, "deep"), inputs.stacked(arrays, "last")
         return MlpModel(Inputs(layout, arrays["table"]), deep, last[0])
@@ -56,3 +56,6 @@ class MlpModel:
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         return labels.sigmoid(self.last.of(inputs.through(self.inputs.read(found), self.deep))[:, 0])
+
+    def shifted(self, by: float) -> MlpModel:
+        return replace(self, last=self.last.shifted(by))

@@ -47,7 +47,7 @@ class Mmoe:
             )
         _check(self.weights, self.tasks)
 
-    def learn(self, found: Candidates, label: Scores, *, seed: int) -> MmoeModel:
+    def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> MmoeModel:
         layout = Layout.of(found, self.columns, same=self.same, least=self.least)
         chance, wide = np.random.default_rng(seed), inputs.inputs_of(layout, self.width)
         start: Arrays = {"table": inputs.start(layout, self.width, chance)}
@@ -71,7 +71,9 @@ class Mmoe:
                 )
             return torch.cat(said, 1)
 
-        arrays = self.learning.run(self, layout, found, label, start, forward, seed=seed, tasks=len(self.tasks))
+        arrays = self.learning.run(
+            self, layout, found, label, start, forward, seed=seed, weight=weight, tasks=len(self.tasks)
+        )
         towers = []
         for task in self.tasks:
             bent, last = inputs.stacked(arrays, f"tower {task}")

@@ -30,13 +30,13 @@ class ZBlend:
     columns: tuple[str, ...] = ()  # sources to blend; empty = all
     depth: int = 20  # places of the list that count; more than are shown, because that is less noisy
 
-    def learn(self, found: Candidates, label: Scores, *, seed: int) -> ZBlendModel:
+    def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> ZBlendModel:
         names = self.columns or _judges(found.columns)
         opinion = _opinions(found, names)
         pairs = _Pairs.of(np.concatenate((opinion, _bent(opinion))), found.query, label > 0, self.depth, seed)
         alone = _alone(pairs, len(names))
-        weight = _ascend(pairs, alone)
-        return ZBlendModel(tuple(names), weight[: len(names)], weight[len(names) :], alone)
+        heavy = _ascend(pairs, alone)
+        return ZBlendModel(tuple(names), heavy[: len(names)], heavy[len(names) :], alone)
 
 
 @dataclass(frozen=True, slots=True)

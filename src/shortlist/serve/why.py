@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from msgspec import Meta, Struct, structs
 
 from shortlist import why
 from shortlist.filters.attribute import Attribute
-from shortlist.pipeline import Pipeline, Step
+from shortlist.pipeline import Coarse, Pipeline, Step
 from shortlist.protocols import Catalog
 from shortlist.rungs import STALE
 from shortlist.serve import wire
@@ -80,6 +80,19 @@ class ScorePart(Struct):
     part: float
 
 
+class Cut(Struct):
+    """Where the coarse ranker put the item among all candidates, and whether it went on to the fine one."""
+
+    name: str
+    passed: bool
+    place: int
+    of: int
+    score: float | None
+    kept: int  # candidates that went on for their score
+    last_kept: float | None  # score of the last of them
+    text: str
+
+
 class Place(Struct):
     """Where the scorer put the item, and the parts that add up to its score."""
 
@@ -104,7 +117,7 @@ class Move(Said):
 class Lost(Said):
     """The first stage and rule that cost the item its place."""
 
-    stage: str  # catalog | request | filter | recall | late | rank | rerank
+    stage: str  # catalog | request | filter | recall | coarse | late | rank | rerank
     name: str
 
 
@@ -125,6 +138,7 @@ class Explanation(Struct, kw_only=True):
     otherwise: str | None = None  # when a rule or filter took it out: what would have become of it
     rules: list[Rule] = []
     sources: list[Origin] = []
+    coarse: Cut | None = None
     rank: Place | None = None
     moves: list[Move] = []
     versions: wire.Versions
@@ -280,9 +294,18 @@ def _as_answered(pipeline: Pipeline, errors: Sequence[Step]) -> Pipeline:
         why.less_filters(pipeline, errors),
         sources={name: each for name, each in pipeline.sources.items() if ("recall", name) not in broken},
         features={name: each for name, each in pipeline.features.items() if ("feature", name) not in broken},
+        coarse=_coarse_as_answered(pipeline.coarse, broken),
         scorer=None if "rank" in stages else pipeline.scorer,
         reranker=None if "rerank" in stages else pipeline.reranker,
     )
+
+
+def _coarse_as_answered(coarse: Coarse | None, broken: Set[tuple[str, str]]) -> Coarse | None:
+    if coarse is None:
+        return None
+    left = {name: each for name, each in coarse.features.items() if ("feature", f"coarse.{name}") not in broken}
+    failed = any(stage == "coarse" for stage, _ in broken)
+    return replace(coarse, features=left, scorer=None if failed else coarse.scorer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +334,7 @@ def _tell(
     told.shown, told.place = bool(len(on_page)), _or_none(int(on_page[0]) + 1 if len(on_page) else 0)
     told.rules = _rules(words, account, pipeline)
     told.sources = [_origin(words, each) for each in account.proposals]
+    told.coarse = None if account.coarse is None else _cut(account.coarse)
     told.rank = None if account.ranked is None else _place(account.ranked)
     told.moves = [_move(words, each, told.places) for each in account.moved]
     if told.shown:
@@ -408,6 +432,12 @@ def _origin(words: Words, said: why.Proposal) -> Origin:
     return Origin(said.name, said.proposed, said.k, _or_none(said.rank), score, least, because, text)
 
 
+def _cut(cut: why.Cut) -> Cut:
+    score, last = wire.finite(cut.score), wire.finite(cut.last)
+    text = f"place {cut.place} of {cut.of}, {cut.kept} go on"
+    return Cut(cut.name, cut.passed, cut.place, cut.of, score, cut.kept, last, text)
+
+
 def _place(ranked: why.Ranked) -> Place:
     parts = [ScorePart(name, value, weight, value * weight) for name, value, weight in ranked.parts]
     score, last = wire.finite(ranked.score), wire.finite(ranked.last)
@@ -439,8 +469,8 @@ def _lost(words: Words, account: why.Account) -> Lost:
 
 def _at(lost: Lost) -> str:
     """Where it was lost, and why."""
-    words = {"request": "by the request", "filter": "filter", "late": "late filter", "rerank": "rule"}
-    name = lost.name if lost.stage in ("filter", "late", "rerank") else ""
+    words = {"request": "by the request", "coarse": "coarse ranker", "late": "late filter", "rerank": "rule"}
+    name = lost.name if lost.stage in ("filter", "coarse", "late", "rerank") else ""
     return f"{words.get(lost.stage, lost.stage)} {name}".strip() + f": {lost.text}"
 
 

@@ -111,8 +111,9 @@ def test_builder_names_unknown_fields_and_models():
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ({"likings": 0}, "likings is 0, others 0: at least 1"),
+        ({"likings": 0}, "likings is 0, others 0, uniform 0: at least 1"),
         ({"others": -1}, "likings is 1, others -1"),
+        ({"uniform": -5}, "others 0, uniform -5"),
         ({"likings": 4, "validation": "global"}, "held out by leave-last, not by global"),
     ],
 )

@@ -20,7 +20,7 @@ class Known:
     power: float = 3.0
     scale: float = 1.0
 
-    def learn(self, found: Candidates, label: Scores, *, seed: int) -> Known:
+    def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> Known:
         return self
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
@@ -67,7 +67,7 @@ def test_whole_queries_are_held_out_of_the_ranker() -> None:
 
     @dataclass(frozen=True)
     class Watched(Known):
-        def learn(self, found: Candidates, label: Scores, *, seed: int) -> Known:
+        def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> Known:
             seen.append(np.unique(found.query))
             return self
 

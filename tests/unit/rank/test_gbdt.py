@@ -45,7 +45,7 @@ def test_trees_say_what_lightgbm_says(gaps: bool) -> None:
     given = {"objective": "binary", "verbose": -1, "num_leaves": 70, "min_data_in_leaf": 3, "num_threads": 1}
     booster = lightgbm.train(given, lightgbm.Dataset(value, label), 30)
     trees = booster.dump_model()["tree_info"]
-    model = gbdt._model(("all",), (value.shape[1],), trees, 0.0, False)
+    model = gbdt._model(("all",), (value.shape[1],), (), trees, 0.0, False)
     others = table(rows(300, seed=5)[0])
     others[:3], others[3:6], others[6:9] = np.inf, -np.inf, np.nan
     others[10] = model.threshold[: value.shape[1]]

@@ -157,11 +157,11 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(tmp_path: Path
     stop = pytest.MonkeyPatch()
     original = Learning._loss
 
-    def failing(self: Learning, torch: Any, odds: Any, target: Any) -> Any:
+    def failing(self: Learning, torch: Any, odds: Any, target: Any, often: Any) -> Any:
         saved.append(1)
         if len(saved) == 20:
             raise KeyboardInterrupt
-        return original(self, torch, odds, target)
+        return original(self, torch, odds, target, often)
 
     stop.setattr(Learning, "_loss", failing)
     recipe = Fm(width=4, learning=Learning(descent=kept))
