@@ -28,6 +28,7 @@ ROOMS = ("recall", "models", "features", "filters", "rank", "rerank", "stores")
 SUITES: dict[Any, type] = {
     protocols.Source: contracts.SourceContract,
     protocols.Feature: contracts.FeatureContract,
+    protocols.Encoder: contracts.EncoderContract,
     protocols.Filter: contracts.FilterContract,
     protocols.Scorer: contracts.ScorerContract,
     protocols.Reranker: contracts.RerankerContract,

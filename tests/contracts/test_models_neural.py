@@ -9,7 +9,13 @@ import pytest
 from shortlist.descent import Descent
 from shortlist.models.sasrec import Sasrec
 from shortlist.models.twotower import TwoTower
-from shortlist.testing.contracts import ExplainerContract, RecipeContract, ScorerContract, SourceContract
+from shortlist.testing.contracts import (
+    EncoderContract,
+    ExplainerContract,
+    RecipeContract,
+    ScorerContract,
+    SourceContract,
+)
 from shortlist.testing.world import World, stores
 from shortlist.types import Rows
 
@@ -25,7 +31,7 @@ class TestSasrec(RecipeContract):
         return Sasrec(width=8, length=10, gaps=8, descent=DESCENT)
 
 
-class TestSasrecModel(SourceContract, ScorerContract, ExplainerContract):
+class TestSasrecModel(SourceContract, ScorerContract, ExplainerContract, EncoderContract):
     def make(self, world: World) -> Any:
         return Sasrec(width=8, length=10, gaps=8, descent=DESCENT).fit(world.data, seed=0)
 
@@ -43,7 +49,7 @@ class TestTwoTower(RecipeContract):
         return towers(world)
 
 
-class TestTwoTowerModel(SourceContract, ScorerContract, ExplainerContract):
+class TestTwoTowerModel(SourceContract, ScorerContract, ExplainerContract, EncoderContract):
     def make(self, world: World) -> Any:
         return towers(world).fit(world.data, seed=0)
 

@@ -204,10 +204,10 @@ class SasrecModel:
 
     def recall(self, queries: Queries, k: int) -> Candidates:
         allowed = queries.with_allowed(self.known).allowed
-        return ops.top_of_product(self._user(queries), self.item, k, queries.exclude, allowed)
+        return ops.top_of_product(self.encode(queries), self.item, k, queries.exclude, allowed)
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
-        score = _kernels.products(self._user(queries), self.item, found.query, found.item)
+        score = _kernels.products(self.encode(queries), self.item, found.query, found.item)
         return np.where(ops.gather(self.known, found.item, False), score, np.float32(np.nan))
 
     def because(self, queries: Queries, found: Candidates) -> Rows:
@@ -216,7 +216,11 @@ class SasrecModel:
         liked = self._liked(queries.history)
         return ops.nearest_liked(liked, self.item[liked["item"]], found.query, ops.gather(self.item, found.item, 0))
 
-    def _user(self, queries: Queries) -> Vectors:
+    def vectors(self, item: Rows) -> Vectors:
+        return np.where(ops.gather(self.known, item, False)[:, None], ops.gather(self.item, item, 0), np.float32(0))
+
+    def encode(self, queries: Queries) -> Vectors:
+        """The state after the newest liking, worked out once for a list."""
         return queries.once(self, "user", lambda: self.states(queries.history, queries.time))
 
     def _liked(self, history: Ragged) -> Ragged:

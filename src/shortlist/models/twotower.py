@@ -183,11 +183,11 @@ class TwoTowerModel:
     def recall(self, queries: Queries, k: int) -> Candidates:
         vectors, known = self._items()
         allowed = queries.with_allowed(known).allowed
-        return ops.top_of_product(self._user(queries), vectors, k, queries.exclude, allowed)
+        return ops.top_of_product(self.encode(queries), vectors, k, queries.exclude, allowed)
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
         vectors, known = self._items()
-        score = _kernels.products(self._user(queries), vectors, found.query, found.item)
+        score = _kernels.products(self.encode(queries), vectors, found.query, found.item)
         return np.where(ops.gather(known, found.item, False), score, np.float32(np.nan))
 
     def because(self, queries: Queries, found: Candidates) -> Rows:
@@ -195,7 +195,10 @@ class TwoTowerModel:
         vectors, liked = self._items()[0], self._read(queries.history)
         return ops.nearest_liked(liked, vectors[liked["item"]], found.query, ops.gather(vectors, found.item, 0))
 
-    def _user(self, queries: Queries) -> Vectors:
+    def vectors(self, item: Rows) -> Vectors:
+        return ops.gather(self._items()[0], item, 0)
+
+    def encode(self, queries: Queries) -> Vectors:
         return queries.once(self, "user", lambda: self.people(queries.user, queries.history))
 
     def people(self, user: Rows, history: Ragged) -> Vectors:

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from shortlist import ops
-from shortlist.protocols import Explainer, Feature, Filter, Ranker, Recipe, Reranker, Scorer, Source
+from shortlist.protocols import Encoder, Explainer, Feature, Filter, Ranker, Recipe, Reranker, Scorer, Source
 from shortlist.testing.world import World, stores, synthetic, tiny
 from shortlist.types import Candidates, Column, Mask, Positions, Queries, Ragged, Rows, Scores
 
+PARITY = 1e-6  # between a column at serving and in a replay
 TOLERANCE = 1e-5  # matrix products round differently for other batch sizes
 
 
@@ -266,7 +267,7 @@ class FeatureContract(Contract):
             for b in range(len(queries)):
                 alone = feature.columns(queries.take(np.array([b])), _of_one(found, b))
                 for name, column in alone.items():
-                    assert _same(together[name][found.query == b], column), name
+                    check_parity(together[name][found.query == b], column, name)
 
     def test_update_takes_nothing_and_the_unknown(self) -> None:
         world = self.world()
@@ -286,6 +287,36 @@ class FeatureContract(Contract):
         assert sorted(ours) == sorted(theirs)
         for name, column in ours.items():
             assert _same(column, theirs[name]), name
+
+
+class EncoderContract(Contract):
+    """For everything with `encode` and `vectors`."""
+
+    @abstractmethod
+    def make(self, world: World) -> Encoder: ...
+
+    def test_people_and_items_are_finite_vectors_of_one_space(self) -> None:
+        world = self.world()
+        encoder = self.make(world)
+        rows = np.append(np.arange(world.data.n_items), [-1, world.data.n_items + 4]).astype(np.int32)
+        items = encoder.vectors(rows)
+        assert items.shape[0] == len(rows)
+        assert items[:-2].any()
+        assert not items[-2:].any()
+        for queries in (world.queries(), world.odd_queries()):
+            people = encoder.encode(queries)
+            assert people.shape == (len(queries), items.shape[1])
+            assert people.any()
+            assert np.isfinite(people).all()
+        assert np.isfinite(items).all()
+
+    def test_encode_knows_nothing_of_the_order_of_the_batch(self) -> None:
+        world = self.world()
+        encoder, queries = self.make(world), world.queries()
+        together = encoder.encode(queries)
+        for b in range(len(queries)):
+            alone = encoder.encode(queries.take(np.array([b])))
+            np.testing.assert_allclose(together[b : b + 1], alone, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 class ScorerContract(Contract):
@@ -482,6 +513,15 @@ def everything(world: World, queries: Queries) -> Candidates:
     owner = np.repeat(np.arange(len(queries), dtype=np.int32), len(items))
     score = np.zeros(len(owner), np.float32)
     return Candidates(owner, np.tile(items, len(queries)), {"score": score})
+
+
+def check_parity(one: Column, other: Column, name: str = "") -> None:
+    """Two makings of one column are the same: codes exactly, numbers to a millionth."""
+    assert one.dtype == other.dtype, name
+    if np.issubdtype(one.dtype, np.inexact):
+        np.testing.assert_allclose(one, other, rtol=PARITY, atol=PARITY, err_msg=name)
+    else:
+        np.testing.assert_array_equal(one, other, err_msg=name)
 
 
 def leaves(thing: object, path: str = "") -> Iterator[tuple[str, Any]]:

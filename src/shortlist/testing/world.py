@@ -29,6 +29,11 @@ class World:
     withheld: Rows  # (U,) an item the user likes and the data does not show, -1 = none was held back
     successor: Rows  # (I,) the item people often take right after this one, -1 = none
 
+    @property
+    def past(self) -> Dataset:
+        """What happened before the moment asked: models that a feature asks are fitted on it, counters on all data."""
+        return self.data.before(self.data.now)
+
     def queries(self, users: NDArray[np.integer] | None = None, *, seed: int = 7) -> Queries:
         """Every user (or `users`) asking at the end of the window, with the history of the data."""
         rows = np.arange(self.data.n_users, dtype=np.int32) if users is None else np.asarray(users, np.int32)
@@ -143,15 +148,27 @@ def tiny(events: int) -> World:
     return World(cut, whole.likes, whole.withheld, whole.successor)
 
 
-@cache
 def stores(world: World) -> Mapping[str, Any]:
-    """All four roles in memory, open until the program ends; the catalog holds the users "u0" ... and items "i0" ..."""
+    """All four roles in memory, open until the program ends; the catalog holds the users "u0" ... and items "i0" ...
+
+    Worlds with the same facts share them: nobody changes what is in them.
+    """
+    data = world.data
+    key = (id(data.users), id(data.items), data.n_users, data.n_items)
+    if key not in _opened:
+        _opened[key] = (data, _filled(data))  # with the data, so that the ids stay taken
+    return _opened[key][1]
+
+
+_opened: dict[tuple[int, ...], tuple[Dataset, Mapping[str, Any]]] = {}
+
+
+def _filled(data: Dataset) -> Mapping[str, Any]:
     opened = open_stores(dict.fromkeys(ROLES, "memory:"))
-    data, catalog = world.data, opened.catalog
     for entity, size, columns in (("user", data.n_users, data.users), ("item", data.n_items, data.items)):
-        rows = catalog.rows(entity, [f"{entity[0]}{row}" for row in range(size)], create=True)
+        rows = opened.catalog.rows(entity, [f"{entity[0]}{row}" for row in range(size)], create=True)
         if columns:
-            catalog.put(entity, rows, columns)
+            opened.catalog.put(entity, rows, columns)
     return {role: getattr(opened, role) for role in ROLES}
 
 

@@ -1,0 +1,45 @@
+"""What a model that reads histories in order makes of one: a vector, and how near to it a candidate is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from shortlist.protocols import Encoder
+from shortlist.types import Candidates, Columns, Events, Queries, Vectors
+
+TINY = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """For each named model (SASRec, two towers), float32: `summary.NAME` the cosine of the candidate's vector and that
+    of the history, and with `states` the latter, `summary.NAME.state` (N, D). NaN where a vector is not known.
+
+    The history is read once for a list, by its source and by this.
+    """
+
+    models: Mapping[str, Encoder]
+    states: bool = False
+
+    def columns(self, queries: Queries, found: Candidates) -> Columns:
+        made: dict[str, np.ndarray] = {}
+        for name, model in self.models.items():
+            read = model.encode(queries)
+            state, item = _unit(read), _unit(model.vectors(found.item))
+            made[f"summary.{name}"] = np.einsum("nd,nd->n", state[found.query], item).astype(np.float32)
+            if self.states:
+                made[f"summary.{name}.state"] = np.where(np.isnan(state), state, read)[found.query]
+        return made
+
+    def update(self, events: Events) -> None:
+        """The history arrives with the query; models learn at training time."""
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    """Each of length 1, zeros as NaN."""
+    length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))[:, None]
+    unit: Vectors = np.where(length > TINY, vectors / np.maximum(length, TINY), np.nan).astype(np.float32)
+    return unit
