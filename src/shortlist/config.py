@@ -94,6 +94,7 @@ class Train:
     likings: int = 1  # newest liked items of each person that rankers learn from (leave-last)
     others: int = 0  # candidates kept beside what was taken, by lot, for rankers to learn from; 0 = all
     uniform: int = 0  # items of the whole catalogue beside them, by lot, for each question
+    position: float = 0.0  # of impressions not taken, how fast their weight falls: place ** -position; 0 = not at all
     impressions: int = 0  # newest impressions that rankers learn from (validation = "impressions"); 0 = nine tenths
     models: Mapping[str, Table] = field(default_factory=dict)
 
@@ -262,6 +263,15 @@ def parse(given: Table, *, home: Path = Path()) -> Settings:
             f"likings is {settings.train.likings}, others {settings.train.others}, uniform {settings.train.uniform}: at"
             " least 1, and 0 or more",
             where="train",
+        )
+    if not 0 <= settings.train.position < float("inf"):
+        raise ConfigError(f"is {settings.train.position}, expected a number of at least 0", where="train.position")
+    shown = settings.train.validation == "impressions"
+    if (settings.train.position and not shown) or (shown and max(settings.train.others, settings.train.uniform)):
+        raise ConfigError(
+            "impressions have places and are their own negatives; candidates have none, and are drawn",
+            where="train",
+            hint='position belongs to validation = "impressions", others and uniform to all else',
         )
     if settings.train.likings > 1 and settings.train.validation != "leave-last":
         raise ConfigError(

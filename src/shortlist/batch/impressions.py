@@ -66,6 +66,26 @@ class Shown:
             new[1:] |= key[order][1:] != key[order][:-1]
         return Shown(event[order], np.cumsum(new), label[order])
 
+    def places(self, data: Dataset) -> NDArray[np.int64]:
+        """(N,) the place of each on its list, from 1: in its request, where that is known, or its question; those that
+        were shown at once in the order of the log."""
+        user, request = data.events.user[self.event], data.events.request[self.event]
+        owner = np.where(request > 0, request.view(np.int64), self.question)
+        order = np.lexsort((self.event, owner, request > 0, user))
+        new = np.zeros(len(order), np.bool_)
+        for key in (user, owner, request > 0):
+            new[1:] |= key[order][1:] != key[order][:-1]
+        begin = np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order)) - begin + 1
+        return place
+
+    def weights(self, data: Dataset, position: float) -> Scores:
+        """(N,) how surely each was looked at: 1 where it was taken, else place ** -position, the propensity of Joachims
+        et al. (WSDM 2017): what was shown where few look says little when it was not taken."""
+        seen = self.places(data).astype(np.float32) ** np.float32(-position)
+        return np.where(self.label > 0, np.float32(1), seen)
+
     def take(self, positions: NDArray[np.integer]) -> Shown:
         return Shown(self.event[positions], self.question[positions], self.label[positions])
 

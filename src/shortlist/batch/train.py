@@ -94,32 +94,52 @@ def learn_rankers(
 ) -> dict[str, Scorer]:
     """A scorer for each pipeline whose `rank` learns from candidates, and as NAME.coarse for each whose coarse ranker
     does; empty when nobody can be held out."""
-    shown, part = None, None
-    if settings.train.validation == "impressions":
-        past, shown = impressions.cut(data, settings.train.impressions)
-    elif held := hidden(settings, data):
-        past, part = held
-    else:
-        return {}
     unfitted = Builder({}, stores, lambda component, where: component, settings.releases.trust)
     rankers = {name: rankers_of(unfitted, table, f"pipelines.{name}") for name, table in settings.pipelines.items()}
     rankers = {name: each for name, each in rankers.items() if each}
     if not rankers:
         return {}
+    if settings.train.validation == "impressions":
+        return _learned_from_impressions(settings, data, stores, rankers, progress)
+    held = hidden(settings, data)
+    if held is None:
+        return {}
+    past, part = held
     wanted = {name: settings.pipelines[name] for name in rankers}
-    if shown:
-        wanted = {name: judging(table) for name, table in wanted.items()}
-    fitted = _fit(replace(settings, pipelines=wanted), past, stores, dict.fromkeys(rankers), progress)
+    fitted = _fit(replace(settings, pipelines=wanted), past, stores, {}, progress)
     learned: dict[str, Scorer] = {}
     for name, stages in rankers.items():
-        pipeline = fitted.pipelines[name]
-        if part:
-            learned |= learn_pipeline(name, stages, pipeline, part, settings.train, progress=progress)
-        elif shown and "fine" in stages:
-            start = perf_counter()
-            learned[name] = stages["fine"].learn(*impressions.labelled(pipeline, data, shown), seed=settings.train.seed)
-            told = f"ranker of {name}: {int(shown.label.sum()):,} of {len(shown):,} impressions taken"
-            progress(told, perf_counter() - start)
+        learned |= learn_pipeline(name, stages, fitted.pipelines[name], part, settings.train, progress=progress)
+    return learned
+
+
+def _learned_from_impressions(
+    settings: Settings,
+    data: Dataset,
+    stores: Mapping[str, object],
+    rankers: Mapping[str, Mapping[str, Ranker]],
+    progress: Progress,
+) -> dict[str, Scorer]:
+    """The same, from what was shown, taken or not: nobody proposes it again, so columns of sources are not read."""
+    past, shown = impressions.cut(data, settings.train.impressions)
+    tables: dict[str, PipelineTable] = {}
+    judges: dict[str, Ranker] = {}
+    for name, stages in rankers.items():
+        table = settings.pipelines[name]
+        if "coarse" in stages:
+            tables[coarse_of(name)] = PipelineTable(features=table.coarse.features, rank=table.coarse.rank)
+            judges[coarse_of(name)] = stages["coarse"]
+        if "fine" in stages:
+            tables[name], judges[name] = judging(table), stages["fine"]
+    fitted = _fit(replace(settings, pipelines=tables), past, stores, {}, progress)
+    weight = shown.weights(data, settings.train.position) if settings.train.position else None
+    learned: dict[str, Scorer] = {}
+    for name, ranker in judges.items():
+        start = perf_counter()
+        found, label = impressions.labelled(fitted.pipelines[name], data, shown)
+        learned[name] = ranker.learn(found, label, seed=settings.train.seed, weight=weight)
+        told = f"ranker of {name}: {int(label.sum()):,} of {len(label):,} impressions taken"
+        progress(told, perf_counter() - start)
     return learned
 
 
@@ -136,7 +156,7 @@ def rankers_of(builder: Builder, table: PipelineTable, where: str) -> dict[str, 
 
 def judging(table: PipelineTable) -> PipelineTable:
     """What of a pipeline judges items that others proposed."""
-    return PipelineTable(features=table.features, rank=table.rank)
+    return PipelineTable(features={**table.coarse.features, **table.features}, rank=table.rank)
 
 
 def hidden(settings: Settings, data: Dataset) -> tuple[Dataset, Part] | None:

@@ -173,3 +173,62 @@ def test_a_ranker_learns_what_the_place_does() -> None:
         mine = found.columns["request.pid"] == number + 2
         assert said[mine].mean() == pytest.approx(label[mine].mean(), abs=0.02)
     assert len(past)
+
+
+def test_places_count_within_a_request_and_weigh_what_was_not_taken() -> None:
+    rows = [
+        (0, 7, SHOWN, 10),
+        (0, 3, SHOWN, 10),
+        (0, 5, SHOWN, 12),
+        (0, 5, CLICK, 20),
+        (1, 3, SHOWN, 10),
+        (0, 4, SHOWN, 30),
+    ]
+    data = events(rows, [5, 5, 5, 5, 5, 0])
+    shown = Shown.of(data)
+    by_item = {
+        (int(data.events.user[event]), int(data.events.item[event])): (int(place), float(weight))
+        for event, place, weight in zip(shown.event, shown.places(data), shown.weights(data, 0.5), strict=True)
+    }
+    half = 2**-0.5
+    assert by_item == {
+        (0, 7): (1, 1.0), (0, 3): (2, pytest.approx(half)), (0, 5): (3, 1.0), (1, 3): (1, 1.0), (0, 4): (1, 1.0),
+    }  # fmt: skip
+    assert (shown.weights(data, 0.0) == 1).all()
+
+
+def test_both_stages_learn_from_impressions_each_from_its_features_and_by_place() -> None:
+    chance = np.random.default_rng(0)
+    rows: list[tuple[int, int, int, int]] = []
+    for request in range(300):
+        person, first = request % 20, int(chance.integers(0, 30))
+        rows += [(person, (first + place) % 30, SHOWN, 100 * request) for place in range(4)]
+        if (taken := int(chance.integers(0, 8))) < 4:
+            rows.append((person, (first + taken) % 30, CLICK, 100 * request + 10))
+    data = events(rows)
+    table = {
+        "train": {"validation": "impressions"},
+        "pipelines": {
+            "home": {
+                "sources": {"popular": {"use": "recall.popular:Popular"}},
+                "coarse": {
+                    "keep": 50,
+                    "rank": {"use": "rank.logistic:Logistic"},
+                    "features": {"counts": {"use": "features.counts:Counts", "windows": ["7d"]}},
+                },
+                "features": {"pace": {"use": "features.pace:Pace"}},
+                "rank": {"use": "rank.logistic:Logistic"},
+            }
+        },
+    }
+    learned = learn_rankers(config.parse(table), data, {})
+    columns = {
+        name: {each.name.partition(".")[0] for each in scorer.layout.fields}
+        for name, scorer in learned.items()
+        if isinstance(scorer, LogisticModel)
+    }
+    assert columns == {"home": {"count", "pace"}, "home.coarse": {"count"}}
+    table["train"]["position"] = 1.0
+    weighed = learn_rankers(config.parse(table), data, {})
+    assert isinstance(weighed["home"], LogisticModel)
+    assert weighed["home"].base > learned["home"].base  # type: ignore[attr-defined]  # fewer were looked at

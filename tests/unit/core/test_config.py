@@ -114,6 +114,9 @@ def test_builder_names_unknown_fields_and_models():
         ({"likings": 0}, "likings is 0, others 0, uniform 0: at least 1"),
         ({"others": -1}, "likings is 1, others -1"),
         ({"uniform": -5}, "others 0, uniform -5"),
+        ({"position": -1.0, "validation": "impressions"}, "is -1.0, expected a number of at least 0"),
+        ({"position": 0.5}, "impressions have places and are their own negatives"),
+        ({"uniform": 5, "validation": "impressions"}, "candidates have none, and are drawn"),
         ({"likings": 4, "validation": "global"}, "held out by leave-last, not by global"),
     ],
 )
