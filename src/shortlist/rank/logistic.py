@@ -41,7 +41,8 @@ class Logistic:
         layout = Layout.of(found, self.columns, least=self.least)
         target = labels.checked(found, label)[:, 0].astype(np.float64)
         design = layout.one_hot(found.columns, len(found)).astype(np.float64)
-        times = np.where(target > 0, 1 + (self.positive - 1) * target, 1.0) * labels.counted(weight, len(found)).astype(np.float64)
+        often = labels.counted(weight, len(found)).astype(np.float64)
+        times = np.where(target > 0, 1 + (self.positive - 1) * target, 1.0) * often
         slope, base = _fitted(design, target, times, self.l2, self.iterations)
         return _model(layout, slope, base + labels.shift(self.positive, self.kept))
 
