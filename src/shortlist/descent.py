@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from shortlist import progress
 from shortlist.errors import ConfigError
 from shortlist.types import Vectors
 
@@ -107,6 +108,8 @@ class Descent:
             if score is None or reached > run.best_score:
                 run.best, run.best_score, run.best_epoch = run.arrays(), reached, run.epoch
             run.save(path, key)
+            note = f"held out {reached:.4f}, best {run.best_score:.4f}" if score else ""
+            progress.tell("epoch", run.epoch, self.epochs, note)
         if path:
             path.unlink(missing_ok=True)
         return run.best

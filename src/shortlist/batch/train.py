@@ -15,6 +15,7 @@ from shortlist.dataset import Dataset, duration
 from shortlist.errors import ConfigError, DataError
 from shortlist.eval.protocol import Part, Split, global_time, hold_out, leave_last, newest
 from shortlist.pipeline import Coarse, Pipeline, Recall
+from shortlist.progress import learning
 from shortlist.protocols import Catalog, EventLog, Feature, Filter, Ranker, Recipe, Reranker, Scorer, Source
 from shortlist.types import Candidates, Events, Queries, Rows, Scores
 
@@ -137,7 +138,8 @@ def _learned_from_impressions(
     for name, ranker in judges.items():
         start = perf_counter()
         found, label = impressions.labelled(fitted.pipelines[name], data, shown)
-        learned[name] = ranker.learn(found, label, seed=settings.train.seed, weight=weight)
+        with learning(f"ranker of {name}"):
+            learned[name] = ranker.learn(found, label, seed=settings.train.seed, weight=weight)
         told = f"ranker of {name}: {int(label.sum()):,} of {len(label):,} impressions taken"
         progress(told, perf_counter() - start)
     return learned
@@ -189,10 +191,11 @@ def learn_pipeline(
     NAME.coarse; not there when no right answer of `part` is among them."""
     negatives = lessons.Negatives(how.others, how.uniform, how.seed)
     learned = {}
-    for stage, scorer, told, seconds in lessons.learn(pipeline, part, negatives, rankers):
-        progress(f"{stage} ranker of {name}: {told}", seconds)
-        if scorer is not None:
-            learned[name if stage == "fine" else coarse_of(name)] = scorer
+    with learning(f"rankers of {name}"):
+        for stage, scorer, told, seconds in lessons.learn(pipeline, part, negatives, rankers):
+            progress(f"{stage} ranker of {name}: {told}", seconds)
+            if scorer is not None:
+                learned[name if stage == "fine" else coarse_of(name)] = scorer
     return learned
 
 
@@ -223,7 +226,8 @@ def _fit(
         if not isinstance(component, Recipe):
             return component
         start = perf_counter()
-        model = component.fit(data, seed=settings.train.seed)
+        with learning(where):
+            model = component.fit(data, seed=settings.train.seed)
         done.seconds[where] = perf_counter() - start
         progress(f"{where}: {type(component).__name__}", done.seconds[where])
         return model

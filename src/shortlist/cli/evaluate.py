@@ -68,10 +68,11 @@ def evaluate(
             raise NotFound(f"no pipeline {name!r}; there are: {', '.join(settings.pipelines)}", where="--pipeline")
     with steps.open_configured(settings, read_only=True) as stores:
         data = read_window(settings, stores.catalog, stores.log)
-        if impressions:
-            found, page = _probabilities(screen, settings, data, stores, impressions, names)
-        else:
-            found, page = _lists(screen, settings, data, stores, split or "", against, names)
+        with screen.learning():
+            if impressions:
+                found, page = _probabilities(screen, settings, data, stores, impressions, names)
+            else:
+                found, page = _lists(screen, settings, data, stores, split or "", against, names)
     if report:
         out.write_text(page(), "utf-8")
         screen.say(f"\nreport written: {out}")

@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from shortlist.progress import Turn, watched
+
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bar
 
 Progress: TypeAlias = Callable[[int, float], None]  # rows so far, share of all in [0, 1], NaN = nobody knows
 TRIFLE = 0.05  # seconds
@@ -25,6 +28,8 @@ class Screen:
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
         self.json = json
         self.quiet = quiet or json
+        self._bar: Bar | None = None
+        self._of = ""
 
     def say(self, text: str = "") -> None:
         """Talk: a line on standard error."""
@@ -98,10 +103,51 @@ class Screen:
 
             yield advance
 
-    @staticmethod
-    def _console(stream: Any) -> Console:
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """While models are learned: which, how far it is, what it has come to, and the time that remains, on a
+        terminal; elsewhere silence."""
+        if self.quiet or not sys.stderr.isatty():
+            yield
+            return
+        try:
+            with watched(self._turn):
+                yield
+        finally:
+            self._still()
+
+    def _turn(self, turn: Turn) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        if self._bar is None or self._of != turn.of or turn.done <= self._bar.tasks[0].completed:
+            self._still()
+            columns = ("{task.description}", "{task.fields[unit]}"), ("{task.fields[note]}",)
+            before, after = ([TextColumn(text) for text in each] for each in columns)
+            self._bar = Bar(
+                *before,
+                MofNCompleteColumn(),
+                BarColumn(),
+                *after,
+                TimeRemainingColumn(),
+                console=self._console(sys.stderr),
+                transient=True,
+            )
+            self._of = turn.of
+            self._bar.add_task(turn.of, total=turn.most, unit=turn.unit, note="")
+            self._bar.start()
+        self._bar.update(self._bar.tasks[0].id, completed=turn.done, note=turn.note)
+
+    def _still(self) -> None:
+        """The bar of what is learned goes before anything else is said."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _console(self, stream: Any) -> Console:
         from rich.console import Console
 
+        self._still()
         return Console(file=stream, no_color=True if os.environ.get("NO_COLOR") else None)
 
 

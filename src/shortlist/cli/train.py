@@ -40,7 +40,8 @@ def train(
     with steps.open_configured(settings, read_only=True) as stores:
         data = read_window(settings, stores.catalog, stores.log)
         screen.say(f"{len(data):,} events of {data.n_users:,} people and {data.n_items:,} items")
-        made, _ = steps.make_release(settings, data, stores, created=datetime.now(UTC), progress=screen.fitted)
+        with screen.learning():
+            made, _ = steps.make_release(settings, data, stores, created=datetime.now(UTC), progress=screen.fitted)
         screen.text(f"release {made}")
         gate = through_the_gate(screen, settings, stores, made) if publish else None
     card = release.card(settings.releases_path, made)

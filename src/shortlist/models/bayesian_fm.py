@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, eye_array
 
+from shortlist import progress
 from shortlist.dataset import Dataset
 from shortlist.errors import ConfigError
 from shortlist.models.als import LANES
@@ -65,6 +66,7 @@ class BayesianFm:
         samples = []
         for sweep in range(1, self.sweeps + 1):
             chain.sweep()
+            progress.tell("sweep", sweep, self.sweeps, f"noise {chain.precision**-0.5:.4f}")
             if sweep in kept:
                 samples.append(Sample.of(chain))
         item, implied, said, start = (

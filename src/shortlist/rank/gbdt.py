@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shortlist import _kernels, ops
+from shortlist import _kernels, ops, progress
 from shortlist.errors import ConfigError, ShapeError
 from shortlist.rank import labels
 from shortlist.rank.layout import OUTPUTS, kind_of, width_of
@@ -94,7 +94,7 @@ class Gbdt:
             parts[0],
             self.trees or MOST,
             valid_sets=[parts[1]] if watched else None,
-            callbacks=[lightgbm.early_stopping(self.patience, verbose=False)] if watched else None,
+            callbacks=[_tell, *([lightgbm.early_stopping(self.patience, verbose=False)] if watched else [])],
         )
         kept = booster.best_iteration if watched else booster.num_trees()
         shift = labels.shift(self.positive, self.kept) if self.objective == "binary" else 0.0
@@ -218,6 +218,12 @@ def _values(
         at += wide
     made[np.isinf(made)] = np.nan
     return made
+
+
+def _tell(turn: Any) -> None:
+    """LightGBM calls it after each tree."""
+    note = ", ".join(f"held-out {metric} {value:.4f}" for _, metric, value, *_ in turn.evaluation_result_list or ())
+    progress.tell("tree", turn.iteration + 1, turn.end_iteration, note)
 
 
 def _shuffled(query: Rows, mask: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:
