@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shortlist.data import text
-from shortlist.data.events import IN_ORDER, hashed, request_number
+from shortlist.data.events import IN_ORDER, context_number, hashed, request_number
 from shortlist.data.guess import guess
 from shortlist.data.load import load
 from shortlist.data.mapping import Mapping, Rule
@@ -364,3 +364,14 @@ def test_any_bytes_are_loaded_or_refused(tmp_path: Path, content: bytes, name: s
         except ShortlistError as error:
             hints.append(error.hint)
     assert all(hints)
+
+
+def test_where_it_happened_is_kept_with_the_event(shop: Shop) -> None:
+    path = shop.write("user_id,item_id,pid\na,1,top\nb,1,\nc,1,side\nd,1,top\n")
+    assert shop.load(path, context=("pid",)).accepted == 4
+    (batch,) = [batch for _, batch in shop.stores.log.scan()]
+    top, none, side, again = batch.columns["pid"].tolist()
+    assert (top, side, none) == (context_number("top"), context_number("side"), 0)
+    assert again == top != side
+    with pytest.raises(DataError, match="'place'"):
+        shop.load(path, context=("place",))

@@ -117,3 +117,13 @@ def test_a_reader_sees_events_at_once(tmp_path: Path) -> None:
             assert reader.log.end() == writer.log.end()
         with pytest.raises(StoreError, match="for reading only"):
             reader.log.append(events([7]))
+
+
+@pytest.mark.usefixtures("small")
+def test_every_batch_has_every_context_column(tmp_path: Path) -> None:
+    """What is loaded from files says where it happened, what servers add does not: both are read together."""
+    with Embedded.open(tmp_path) as store:
+        store.log.append(events(list(range(60)), {"pid": np.arange(60, dtype=np.int64)}))
+        store.log.append(events([100, 101]))
+        read = Events.concat([batch for _, batch in store.log.scan()])
+        assert read.columns["pid"].tolist() == [*range(60), -1, -1]
