@@ -284,7 +284,7 @@ class Service:
             )
         except ConfigError as error:
             raise ConditionRefused(error.message, hint=error.hint) from None
-        said = {**_facts(asks), **_wishes(asks)}
+        said: Columns = {**_facts(asks), **_wishes(asks)}
         return replace(queries, columns={**queries.columns, **said}) if said else queries
 
     def _items(self, lists: Sequence[Sequence[str | int]]) -> Ragged:
