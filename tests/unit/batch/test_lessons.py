@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,11 +14,13 @@ from hypothesis import strategies as st
 
 from shortlist import config, ops, release
 from shortlist.batch.lessons import DRAWN, Lessons, Negatives, learn, lessons, taught
-from shortlist.batch.train import train
+from shortlist.batch.train import rankers_of, train
+from shortlist.config import Builder
 from shortlist.eval.protocol import Part
 from shortlist.pipeline import Coarse, Pipeline, Recall, Trace
 from shortlist.protocols import Probable, Scorer
 from shortlist.rank import labels
+from shortlist.rank.gbdt import Gbdt
 from shortlist.rank.logistic import Logistic, LogisticModel
 from shortlist.testing.world import stores, synthetic
 from shortlist.types import Candidates, Columns, Events, Queries, Ragged, Scores, empty_history, empty_items
@@ -202,6 +206,17 @@ def test_uniform_negatives_reach_the_fine_ranker_past_the_coarse_one() -> None:
     assert drawn.outside.any()
     inside = drawn.of(~drawn.outside)
     assert inside.found.item.tolist() == read(part, Negatives(), pipeline).found.item.tolist()
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "howto" / "two-rankers.md"
+
+
+def test_the_page_is_a_configuration() -> None:
+    (table,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.S)
+    home = config.parse(tomllib.loads(table)).pipelines["home"]
+    assert (home.coarse.keep, home.coarse.always) == (100, ("new",))
+    rankers = rankers_of(Builder({}, {}, lambda component, where: component), home, "pipelines.home")
+    assert rankers == {"coarse": Logistic(), "fine": Gbdt()}
 
 
 TABLE = {
