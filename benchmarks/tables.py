@@ -205,7 +205,7 @@ def cold(rows: Iterable[Found]) -> str:
 
 def blueprints(rows: Iterable[Found]) -> str:
     """What each command took and held, and what the lists found of what was taken out of the files."""
-    steps = ("ingest", "train", "evaluate", "publish", "serve")
+    steps = ("ingest", "train", "evaluate", "publish", "serve", "predict")
     costs: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:
         if row["benchmark"] == "blueprints" and (row["metric"] == "seconds" or row["split"] == "withheld"):
@@ -217,7 +217,19 @@ def blueprints(rows: Iterable[Found]) -> str:
             costs.setdefault((row["set"], name), {})[key] = cost
     columns = (*steps, "home", "popular", "home-minus-popular")
     lines = [(*key, *(each.get(column, "–") for column in columns)) for key, each in costs.items()]
-    return table(("set", "blueprint", *steps, "NDCG@10 of home", "of popularity", "difference"), lines)
+    named = (*steps[:-1], "all in one command")
+    return table(("set", "blueprint", *named, "NDCG@10 of home", "of popularity", "difference"), lines)
+
+
+def clicks(rows: Iterable[Found]) -> str:
+    """What the probabilities of each pipeline of the blueprint ads are worth on the last day, beside the truth's."""
+    measures = ("auc", "gauc", "log-loss", "calibration-error")
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        if row["benchmark"] == "blueprints" and row["split"] == "last-day":
+            found.setdefault((row["set"], row["model"].partition(" ")[2]), {})[row["metric"]] = figure(row)
+    lines = [(*key, *(each.get(measure, "–") for measure in measures)) for key, each in found.items()]
+    return table(("set", "pipeline", "AUC", "gAUC", "log-loss", "calibration error"), lines)
 
 
 def promises(rows: Iterable[Found]) -> str:
@@ -254,6 +266,7 @@ def ratings(rows: Iterable[Found]) -> str:
 TABLES: Mapping[str, Callable[[Iterable[Found]], str]] = {
     "ann": ann,
     "blueprints": blueprints,
+    "clicks": clicks,
     "cold": cold,
     "item2vec": item2vec,
     "promises": promises,
