@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from shortlist import ops
-from shortlist.protocols import Encoder, Explainer, Feature, Filter, Ranker, Recipe, Reranker, Scorer, Source
+from shortlist.protocols import Encoder, Explainer, Feature, Filter, Probable, Ranker, Recipe, Reranker, Scorer, Source
 from shortlist.testing.world import World, stores, synthetic, tiny
 from shortlist.types import Candidates, Column, Mask, Positions, Queries, Ragged, Rows, Scores
 
@@ -468,12 +468,15 @@ class RankerContract(Contract):
         scorer = self.make(world).learn(found, label, seed=3)
         score = scorer.score(queries, found)
         assert np.nanmean(score[label > 0]) > np.nanmean(score[label == 0])
+        if isinstance(scorer, Probable):
+            assert np.nanmean(scorer.shifted(1.0).score(queries, found)) > np.nanmean(score)
 
     def test_learn_depends_on_rows_and_seed_alone(self) -> None:
         world = self.world()
         found, label = _labelled(world, self.found(world, world.queries()))
         ranker = self.make(world)
-        first, second = ranker.learn(found, label, seed=3), ranker.learn(found, label, seed=3)
+        alike = np.full(len(found), 0.5, np.float32)
+        first, second = ranker.learn(found, label, seed=3), ranker.learn(found, label, seed=3, weight=alike)
         _check_leaves(dict(leaves(first)), dict(leaves(second)))
 
     def test_learned_scorer_survives_a_release(self, tmp_path: Path) -> None:
