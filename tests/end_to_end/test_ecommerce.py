@@ -14,6 +14,7 @@ from shortlist.data import shop
 from shortlist.errors import ConfigError
 from tests.end_to_end.test_http import Served, serving
 
+pytestmark = pytest.mark.torch
 SCALE = 0.001
 FACTS = ("age", "sex", "city_level", "province", "city", "county")
 
@@ -25,6 +26,7 @@ def world() -> shop.ShopWorld:
 
 @pytest.fixture(scope="module")
 def home(world: shop.ShopWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'shortlist[torch]'")
     folder = tmp_path_factory.mktemp("shop")
     shop.write(folder, world)
     return folder

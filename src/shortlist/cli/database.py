@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shortlist.config import Settings
 
 BLUEPRINT, THERE = "movies", "sqlite:///movies.db"  # what the blueprint reads as it is shipped
+NETWORKS, NAMED = "\n# Networks: ", ', "deep", "multitask"]'  # where they begin in it, and where they are named
 PLACES = 20  # on everybody's list
 
 
@@ -62,6 +63,7 @@ def from_database(screen: Screen, url: str, config: Path, into: str) -> dict[str
 def _configured(screen: Screen, url: str, config: Path) -> Settings:
     """The settings of a blueprint for the database, written when there are none."""
     from importlib.resources import files as shipped
+    from importlib.util import find_spec
 
     from shortlist.cli.failures import Conflict
     from shortlist.config import load
@@ -69,6 +71,9 @@ def _configured(screen: Screen, url: str, config: Path) -> Settings:
     file = config if config.suffix == ".toml" else config / "shortlist.toml"
     if not file.exists():
         text = (shipped("shortlist") / "blueprints" / f"{BLUEPRINT}.toml").read_text("utf-8")
+        if find_spec("torch") is None:
+            text = text.partition(NETWORKS)[0].replace(NAMED, "]")
+            screen.say("without networks, which PyTorch would learn: pip install 'shortlist[torch]'")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)  # the URL may hold a password
         file.write_text(text.replace(f'"{THERE}#', f'"{url}#'), "utf-8")
