@@ -69,7 +69,8 @@ class Descent:
         batch).
 
         Chance in epoch e comes from `seed` and e alone, so a run that was interrupted goes on as if it had not been.
-        `facts` tells a checkpoint of this training from that of another, which is not used.
+        `facts` tells this training from others, which have checkpoints of their own beside it: a run of `train` learns
+        the same recipe more than once.
         """
         threads = torch.get_num_threads()
         torch.set_num_threads(self.threads or threads)
@@ -92,6 +93,8 @@ class Descent:
         run = _Run(torch, start, self)
         key = hashlib.sha256(repr((seed, facts)).encode()).hexdigest()
         path = Path(self.checkpoint) if self.checkpoint else None
+        if path:
+            path = path.with_name(f"{path.stem}.{key[:16]}{path.suffix}")
         run.resume(path, key)
         while run.epoch < self.epochs and run.epoch - run.best_epoch < self.patience:
             run.epoch += 1

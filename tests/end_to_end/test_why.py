@@ -15,7 +15,9 @@ import pytest
 
 from shortlist import release
 from shortlist.cli import app
+from shortlist.cli.why import tree
 from shortlist.config import Settings, parse
+from shortlist.pipeline import Coarse, Trace
 from shortlist.runtime import Runtime
 from shortlist.serve import wire
 from shortlist.serve.metrics import Metrics
@@ -63,6 +65,33 @@ def test_every_shown_item_has_its_place_its_sources_and_parts_that_add_up(servic
         assert told.rank is not None
         assert sum(part.part for part in told.rank.parts) == pytest.approx(told.rank.score, rel=1e-5)
         assert all(each.passed for each in told.rules)
+
+
+def test_an_item_lost_to_the_coarse_ranker_says_by_how_much(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = service.runtime
+    home = runtime.release.pipelines["home"]
+    cut = replace(home, coarse=Coarse(None, 10))
+    monkeypatch.setattr(
+        runtime, "release", replace(runtime.release, pipelines={**runtime.release.pipelines, "home": cut})
+    )
+    queries = service.question(ExplainRequest(user_id="u3", item_id="i1"), "asked")
+    every, left = (each.candidates(queries, Trace())[1].item for each in (home, cut))
+    lost = service.catalog.ids("item", np.setdiff1d(every, left)[:1].astype(np.int32))[0]
+    told = why(service, user_id="u3", n=5, item_id=lost)
+    assert told.coarse is not None
+    assert told.lost is not None
+    assert (told.coarse.passed, told.coarse.kept, told.coarse.of) == (False, 10, len(every))
+    assert told.coarse.place > 10
+    assert told.coarse.score is not None
+    assert told.coarse.last_kept is not None
+    assert told.coarse.score <= told.coarse.last_kept
+    assert (told.lost.stage, told.lost.name, told.rank) == ("coarse", "ReciprocalRank", None)
+    assert told.text.startswith(
+        f"not shown: coarse ranker ReciprocalRank: place {told.coarse.place} of {len(every)} with"
+    )
+    assert any("✗ ReciprocalRank: place" in line for line in tree(told))
+    shown = listed(service, user_id="u3", n=5, explain="full")
+    assert "coarse" in {each.stage for each in shown.trace or []}
 
 
 def test_a_seen_item_says_when_and_what_would_be_otherwise(service: Service) -> None:

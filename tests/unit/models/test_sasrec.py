@@ -13,7 +13,7 @@ import pytest
 
 from shortlist import ops
 from shortlist.dataset import Dataset
-from shortlist.descent import Descent, dropped
+from shortlist.descent import Descent, _Run, dropped
 from shortlist.errors import ConfigError
 from shortlist.models import sasrec
 from shortlist.models.learning import Held, hold_out
@@ -112,12 +112,12 @@ def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
         patch.setattr(Held, "ndcg", interrupted)
         with pytest.raises(KeyboardInterrupt):
             cut.fit(ring(), seed=1)
-        assert (tmp_path / "run.npz").exists()
+        assert [each.suffix for each in tmp_path.iterdir()] == [".npz"]
         scored[:] = [1] * 10
         found = cut.fit(ring(), seed=1)
     assert len(scored) == 12, "two epochs were kept, two were left"
     np.testing.assert_array_equal(found.item, expected.item)
-    assert not (tmp_path / "run.npz").exists(), "a training that is done leaves no checkpoint"
+    assert not list(tmp_path.iterdir()), "a training that is done leaves no checkpoint"
 
 
 def test_the_mean_of_the_weights_lies_between_them() -> None:
@@ -131,11 +131,21 @@ def test_the_mean_of_the_weights_lies_between_them() -> None:
 
 def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path) -> None:
     torch()
-    path = tmp_path / "run.npz"
-    recipe = replace(SMALL, descent=replace(ONE, epochs=2, checkpoint=str(path)))
-    expected = recipe.fit(ring(), seed=1)
+    recipe = replace(SMALL, descent=replace(ONE, epochs=2, checkpoint=str(tmp_path / "run.npz")))
+    kept: list[Path] = []
+    original = _Run.save
+
+    def noted(self: _Run, path: Path, key: str) -> None:
+        kept.append(path)
+        original(self, path, key)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Run, "save", noted)
+        expected = recipe.fit(ring(), seed=1)
+        recipe.fit(ring(), seed=2)
+    assert len(set(kept)) == 2, "each training has a file of its own"
     for content in (b"PK\x03\x04 cut short", b""):
-        path.write_bytes(content)
+        kept[0].write_bytes(content)
         np.testing.assert_array_equal(recipe.fit(ring(), seed=1).item, expected.item)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from shortlist.descent import Descent
 from shortlist.errors import ConfigError, ShapeError
+from shortlist.progress import Turn, watched
 from shortlist.rank.dcn import Dcn
 from shortlist.rank.deepfm import DeepFm
 from shortlist.rank.din import Din
@@ -169,6 +170,35 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(tmp_path: Path
         recipe.learn(found, label, seed=0)
     stop.undo()
     np.testing.assert_array_equal(score(recipe.learn(found, label, seed=0), found), score(whole, found))
+
+
+def test_of_several_trainings_each_goes_on_where_it_was(tmp_path: Path) -> None:
+    """As `train` learns the same recipe on the past and on all, and is started again after the second was cut."""
+    torch()
+    descent = Descent(epochs=4, patience=4, batch=64, threads=1, checkpoint=str(tmp_path / "at.npz"))
+    recipe = Fm(width=4, learning=Learning(descent=descent))
+    past, everything = world(30), world(60)
+    whole = replace(recipe, learning=Learning(descent=replace(descent, checkpoint=""))).learn(*everything, seed=0)
+    turns: list[int] = []
+
+    def run() -> Any:
+        """What comes of the second."""
+        return [recipe.learn(*lesson, seed=0) for lesson in (past, everything)][1]
+
+    def cut(turn: Turn) -> None:
+        turns.append(turn.done)
+        if len(turns) == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), watched(cut):
+        run()
+    assert turns == [1, 2, 3, 4, 1, 2]
+    turns.clear()
+    with watched(lambda turn: turns.append(turn.done)):
+        again = run()
+    assert turns == [1, 2, 3, 4, 3, 4]
+    np.testing.assert_array_equal(score(again, everything[0]), score(whole, everything[0]))
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_of_the_past_counts_depends_on_the_candidate() -> None:
