@@ -165,7 +165,8 @@ def _ranked(pipeline: Pipeline, queries: Queries, item: int, told: why.Account, 
     assert ranked is not None
     if _place_of(replace(pipeline, reranker=None), queries, item, ranked.place) != ranked.place:
         yield f"not at place {ranked.place} by score"
-    if abs(sum(value * weight for _, value, weight in ranked.parts) - ranked.score) > 1e-4 * max(1, abs(ranked.score)):
+    total = sum(value * weight for _, value, weight, _ in ranked.parts)
+    if abs(total - ranked.score) > 1e-4 * max(1, abs(ranked.score)):
         yield "the parts do not add up to the score"
     if ranked.enough and not _place_of(pipeline, queries, item, ranked.enough):
         yield f"a page of {ranked.enough} does not show it"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from shortlist.types import (
     Candidates,
+    Column,
     Columns,
     Events,
     Mask,
@@ -103,6 +104,14 @@ class Additive(Protocol):
     """A scorer whose score is a sum."""
 
     def parts(self, queries: Queries, found: Candidates) -> Sequence[Part]: ...  # they add up to `score`
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A feature that can say in plain words what a column of its own says of a row: a number (), a code () or a list
+    of either (d,)."""
+
+    def words(self, name: str, value: Column) -> Reason | None: ...  # None = no column of its own
 
 
 @runtime_checkable
@@ -274,4 +283,5 @@ __all__ = [
     "Sink",
     "Source",
     "State",
+    "Telling",
 ]

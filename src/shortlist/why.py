@@ -6,6 +6,7 @@ stand. Nothing here is on the path of an answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,14 +15,16 @@ import numpy as np
 
 from shortlist import ops
 from shortlist.pipeline import Pipeline, Step, Trace
-from shortlist.protocols import Accountable, Additive, Explainer, Filter, Reasoned, Reranker, Scorer, Source
+from shortlist.protocols import Accountable, Additive, Explainer, Filter, Reasoned, Reranker, Scorer, Source, Telling
 from shortlist.rank.fuse import ReciprocalRank
 from shortlist.rerank.chain import Chain
 from shortlist.rerank.topn import TopN
-from shortlist.types import Candidates, Mask, Positions, Queries, Reason, empty_items
+from shortlist.types import Candidates, Columns, Mask, Positions, Queries, Reason, empty_items
 
 LIKINGS = 100  # items of a history that are left out in turn, the newest
 NOISE = 1e-5  # of a score: less than this is rounding
+PAGE = 1e-3  # of a score: parts that a page alone gives may be that far from it
+_NUMBERED = re.compile(r"\[[0-9]+\]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Ranked:
     place: int  # by score, from 1
     of: int
     score: float
-    parts: tuple[tuple[str, float, float], ...]  # name, value, weight: the products add up to the score
+    parts: tuple[tuple[str, float, float, Reason], ...]  # name, value, weight (products add up to the score), in words
     last: float  # score of the last row that was shown
     enough: int  # places that a page needs for the item to be on it; 0 = it is on no page
 
@@ -180,7 +183,7 @@ def explain(
         plain = pipeline.reranker is None or any(stage == "rerank" for stage, _ in broken)
         rules = () if plain else _rules(witness.reranker)
         scorer = None if any(stage == "rank" for stage, _ in broken) else pipeline.scorer
-        ranked = _ranked(scorer or ReciprocalRank(), witness, item, rules, slate)
+        ranked = _ranked(pipeline, scorer or ReciprocalRank(), witness, item, rules, slate)
         moved = tuple(_moves(witness, item, rules, k))
     return Account(
         int(on_page[0]) + 1 if len(on_page) else 0,
@@ -348,18 +351,82 @@ def _together(rules: tuple[Reranker, ...]) -> Reranker:
     return Chain(rules) if rules else TopN()
 
 
-def _ranked(scorer: Scorer, witness: _Witness, item: int, rules: tuple[Reranker, ...], slate: Candidates) -> Ranked:
+def worded(pipeline: Pipeline, part: str, columns: Columns, row: int) -> Reason:
+    """What a part of a score is about, by the words of the feature (or source) whose column it is of.
+
+    `part` is the name of a column, of one of its numbers ("vector[3]"), of its gaps ("price missing"), of how high a
+    source puts a row ("als, high"), of a goal, or "base". `columns` (N, ...) are what the scorer saw.
+    """
+    name = _column(part)
+    if part == "base":
+        return Reason("what every candidate begins with")
+    if name in pipeline.sources:
+        score = columns.get(name)
+        found = score is not None and not np.isnan(score[row])
+        text = "found by {source}" if found else "not found by {source}"
+        return Reason("among the best of {source}" if part != name else text, {"source": name})
+    said = _said(pipeline, part, columns, row)
+    return said[1] if said else Reason(name if name in columns else f"how likely {name} is")
+
+
+def reasons(pipeline: Pipeline, queries: Queries, slate: Candidates, most: int = 3) -> list[list[tuple[str, Reason]]]:
+    """For each row of `slate` (N,) what features gave its score most, at most `most` of them: names of features, and
+    words. None unless the parts add up to the score that the row has: of scores that compare candidates, a page is not
+    enough to tell."""
+    told: list[list[tuple[str, Reason]]] = [[] for _ in range(len(slate))]
+    scorer: Scorer = pipeline.scorer or ReciprocalRank()
+    if not isinstance(scorer, Additive):
+        return told
+    parts = scorer.parts(queries, slate)
+    given = np.stack([part.value * part.weight for part in parts], axis=1)  # (N, P)
+    exact = np.isclose(given.sum(axis=1), slate.columns["score"], rtol=PAGE, atol=PAGE)
+    for row in np.flatnonzero(exact).tolist():
+        for at in np.argsort(-given[row], kind="stable").tolist():
+            if given[row, at] <= NOISE or len(told[row]) == most:
+                break
+            said = _said(pipeline, parts[at].name, slate.columns, row)
+            told[row] += [said] if said else []
+    return told
+
+
+def _column(part: str) -> str:
+    """The column that a part of a score is of."""
+    return _NUMBERED.sub("", part.removesuffix(", high").removesuffix(" missing"))
+
+
+def _said(pipeline: Pipeline, part: str, columns: Columns, row: int) -> tuple[str, Reason] | None:
+    """The feature that a part of a score is of, and what it says; None when no feature says anything."""
+    name = _column(part)
+    if name not in columns or name in pipeline.sources:
+        return None
+    for feature, each in pipeline.features.items():
+        told = each.words(name, columns[name][row]) if isinstance(each, Telling) else None
+        if told is not None:
+            return feature, told
+    return None
+
+
+def _ranked(
+    pipeline: Pipeline,
+    scorer: Scorer,
+    witness: _Witness,
+    item: int,
+    rules: tuple[Reranker, ...],
+    slate: Candidates,
+) -> Ranked:
     found, queries = witness.found, witness.queries
     row, whole = int(np.flatnonzero(found.item == item)[0]), _together(rules)
     score = found.columns["score"]
     shown = slate.columns["score"][~slate.columns["fallback"]]
-    parts: tuple[tuple[str, float, float], ...] = ()
+    parts: list[tuple[str, float, float, Reason]] = []
     if isinstance(scorer, Additive):
-        said, at = scorer.parts(queries, witness.scored), witness.row(item)
-        parts = tuple((each.name, float(each.value[at][0]), float(each.weight[at][0])) for each in said)
+        at = int(np.flatnonzero(witness.scored.item == item)[0])
+        for part in scorer.parts(queries, witness.scored):
+            told = worded(pipeline, part.name, witness.scored.columns, at)
+            parts.append((part.name, float(part.value[at]), float(part.weight[at]), told))
     enough = _least(lambda places: row in whole.order(queries, found, places), 0, len(found))
     last = float(shown[-1]) if len(shown) else np.nan
-    return Ranked(_place(found, row), len(found), float(score[row]), parts, last, enough)
+    return Ranked(_place(found, row), len(found), float(score[row]), tuple(parts), last, enough)
 
 
 def _cut(

@@ -112,6 +112,11 @@ def covered(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[type, type]]:
     return pairs
 
 
+@pytest.mark.parametrize("path", sorted(path for path, each in components().items() if protocols.Feature in each[1]))
+def test_feature_says_its_columns_in_words(path: str) -> None:
+    assert implements(components()[path][0], protocols.Telling), f"{path} has no `words`: explanations need them"
+
+
 @pytest.mark.parametrize("path", sorted(components()))
 def test_component_passes_the_suites_of_its_protocols(path: str, covered: set[tuple[type, type]]) -> None:
     cls, promised = components()[path]

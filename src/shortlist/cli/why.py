@@ -102,5 +102,9 @@ def _rank(told: Explanation) -> list[str]:
     score = "none" if rank.score is None else f"{rank.score:.4g}"
     last = "" if rank.last_shown is None else f"; the last shown has {rank.last_shown:.4g}"
     enough = "on no page" if rank.enough is None else f"on a page of {rank.enough} or more"
-    parts = [f"{each.part:+.4g} {each.name} ({each.value:.4g} · {each.weight:.4g})" for each in rank.parts if each.part]
+    parts = [
+        f"{each.part:+.4g} {each.name} ({each.value:.4g} · {each.weight:.4g}): {each.text}"
+        for each in rank.parts
+        if each.part
+    ]
     return [f"{rank.text}: {score}{last}", *parts, enough]

@@ -9,8 +9,9 @@ import numpy as np
 
 from shortlist.derived import Derived, all_rows, kind_of, values_of
 from shortlist.errors import ConfigError
+from shortlist.features.wording import number
 from shortlist.protocols import Catalog
-from shortlist.types import Candidates, Columns, Events, Queries, Ragged, Rows, Scores
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Ragged, Reason, Rows, Scores
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,13 @@ class Affinity:
 
     def update(self, events: Events) -> None:
         """The history arrives with the query, and the catalogue is read again when it has changed."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        group, _, fact = name.partition(".")
+        if group != "affinity" or fact not in self.names:
+            return None
+        none = f"nothing is known of what you like by {fact}"
+        return number(100 * value, f"{{value}} % of what you liked lately has this {fact}", none)
 
     @cached_property
     def _values(self) -> Derived[dict[str, Ragged]]:

@@ -14,7 +14,7 @@ from shortlist.dataset import Dataset
 from shortlist.derived import Derived, all_rows, kind_of
 from shortlist.errors import ConfigError
 from shortlist.protocols import Catalog
-from shortlist.types import Candidates, Column, Columns, Events, Queries
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason
 
 NONE, UNKNOWN, KNOWN = 0, 1, 2  # codes: no value, one that no vocabulary has, the first that one has
 KEY = b"shortlist.features.codes"
@@ -49,6 +49,9 @@ class ItemCodesModel:
 
     def update(self, events: Events) -> None:
         """The catalogue is read again when it has changed."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        return _worded(name, value, self.known, self.buckets, "item", "its")
 
     @cached_property
     def _codes(self) -> Derived[dict[str, Column]]:
@@ -97,6 +100,9 @@ class UserCodesModel:
     def update(self, events: Events) -> None:
         """Facts are read with every query."""
 
+    def words(self, name: str, value: Column) -> Reason | None:
+        return _worded(name, value, self.known, self.buckets, "user", "your")
+
 
 def _learned(
     facts: Columns, names: tuple[str, ...], least: int, width: int, buckets: int, entity: str
@@ -139,6 +145,23 @@ def _coded(column: Column, known: tuple[str, ...], width: int, buckets: int) -> 
         codes = [code(value) for value in values[:width] if value]
         made[row, width - len(codes) :] = codes
     return made
+
+
+def _worded(
+    name: str, value: Column, known: Mapping[str, tuple[str, ...]], buckets: int, entity: str, whose: str
+) -> Reason | None:
+    group, _, fact = name.partition(".")
+    if group != entity or fact not in known:
+        return None
+    told = np.atleast_1d(value)
+    told = told[told > NONE]
+    if not len(told):
+        return Reason(f"no {fact}" if entity == "item" else f"your {fact} is not known")
+    if buckets:
+        return Reason(f"{whose} {fact}")
+    name_of = dict(enumerate(known[fact][known[fact][:1] == ("",) :], KNOWN))
+    values = tuple(name_of[code] for code in told.tolist() if code in name_of)
+    return Reason(f"{whose} {fact} {{values}}", {"values": values}) if values else Reason(f"{whose} {fact}, a rare one")
 
 
 def _bucket(value: str, buckets: int) -> int:

@@ -14,7 +14,8 @@ from shortlist import ops
 from shortlist.dataset import DAY, Dataset, duration
 from shortlist.errors import ConfigError
 from shortlist.features.happened import Growing, counted, which
-from shortlist.types import Candidates, Columns, Events, Mask, Queries, Rows, Scores
+from shortlist.features.wording import number, span, times, verb
+from shortlist.types import Candidates, Column, Columns, Events, Mask, Queries, Reason, Rows, Scores
 
 HOUR = DAY // 24
 PLACE = 32  # bits of a key for the place of an event in the order of time
@@ -41,7 +42,7 @@ class Counts:
     def fit(self, data: Dataset, *, seed: int) -> ItemCounts:
         code, least = which(data.kinds, self.kinds, "features.counts: kinds")
         log = _Log.of(data.events, code, least)
-        return ItemCounts(self.windows, self.usual, code, least, log.time, log.key)
+        return ItemCounts(self.windows, self.usual, code, least, log.time, log.key, verb(self.kinds))
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class ItemCounts:
     least: Scores  # (K,) the value from which on an event of the kind counts
     time: NDArray[np.int64]  # (E,) of the events that count, rising
     key: NDArray[np.int64]  # (E,) item << 32 | place in the order of time, rising
+    done: str = "liked"  # what the events say, in words
 
     def columns(self, queries: Queries, found: Candidates) -> Columns:
         logs, now = self._logs.held, queries.time[found.query]
@@ -73,6 +75,23 @@ class ItemCounts:
         usual = self._usual(logs, queries)[found.query]
         made |= {"count.usual": usual, "count.beside": made["count.all"] - usual}
         return {name: column.astype(np.float32) for name, column in made.items()}
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        group, _, what = name.partition(".")
+        if group != "count":
+            return None
+        never, new = f"not {self.done} yet", "you have liked nothing yet"
+        if what == "since":
+            return number(np.round(np.expm1(value)), f"{self.done} last {{value}} hours ago", never)
+        if what == "age":
+            return number(value, f"first {self.done} {{value}} days ago", never)
+        if what == "usual":
+            return number(np.expm1(value), f"what you like is {self.done} {{value}} times", new)
+        if what == "beside":
+            return number(np.exp(value), f"{self.done} {{value}} times as often as what you like", new)
+        if what not in ("all", *self.windows):
+            return None
+        return times(float(np.expm1(value)), self.done, "" if what == "all" else f"in the last {span(what)}")
 
     def update(self, events: Events) -> None:
         self._logs.add(_Log.of(events, self.code, self.least))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shortlist.errors import ConfigError
-from shortlist.types import Candidates, Columns, Events, Queries, Rows
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason, Rows
 
 KNOWN = 2  # the code of row 0; 0 = nobody, nothing
 
@@ -36,6 +36,14 @@ class Ids:
 
     def update(self, events: Events) -> None:
         """The history arrives with the query."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        count = int(np.count_nonzero(value))
+        return {
+            "id.user": Reason("what is known of you alone" if count else "you are new here"),
+            "id.item": Reason("what is known of this item alone"),
+            "id.recent": Reason("the last {count} items that you liked", {"count": count}),
+        }.get(name)
 
 
 def _codes(rows: Rows) -> Rows:

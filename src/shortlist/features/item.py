@@ -10,8 +10,9 @@ import numpy as np
 from shortlist import ops
 from shortlist.derived import Derived, all_rows, kind_of
 from shortlist.errors import ConfigError
+from shortlist.features.wording import number
 from shortlist.protocols import Catalog
-from shortlist.types import Candidates, Columns, Events, Queries
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class ItemColumns:
 
     def update(self, events: Events) -> None:
         """The catalog is read again when it has changed."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        group, _, fact = name.partition(".")
+        if group != "item" or fact not in self.names:
+            return None
+        return number(value, f"its {fact} is {{value}}", f"no {fact} is known")
 
     @cached_property
     def _facts(self) -> Derived[Columns]:

@@ -39,6 +39,16 @@ class Group:
         return not any(part.partition(".")[0] == "item" for part in self.parts)
 
     @property
+    def words(self) -> tuple[str, str]:
+        """What is counted, and by whom or when."""
+        of = " and ".join(self.facts("item"))
+        what = "" if "item" in self.parts else f"what has this {of}: " if of else "anything: "
+        by = " of your ".join(("people", *self.facts("user"))) if self.facts("user") else "you"
+        who = f" by {by}" if "user" in self.parts or self.facts("user") else ""
+        when = " at this hour" * ("hour" in self.parts) + " on this weekday" * ("weekday" in self.parts)
+        return what, who + when
+
+    @property
     def name(self) -> str:
         return "*".join(self.parts)
 

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from shortlist.dataset import DAY
 from shortlist.errors import ConfigError
-from shortlist.types import Candidates, Columns, Events, Queries
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason
 
 KNOWN = 2  # the code of midnight and of Monday
 HOUR = DAY // 24
 THURSDAY = 3  # the weekday of 1970-01-01
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,13 @@ class Moment:
 
     def update(self, events: Events) -> None:
         """The time arrives with the query."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        if name == "moment.hour":
+            return Reason("asked at {hour} o'clock", {"hour": int(value) - KNOWN})
+        if name == "moment.weekday":
+            return Reason("asked on a {weekday}", {"weekday": WEEKDAYS[(int(value) - KNOWN) % 7]})
+        return None
 
     def _ahead(self, time: NDArray[np.int64]) -> NDArray[np.int64]:
         """(B,) microseconds that the zone is ahead of UTC, looked up once a quarter of an hour."""

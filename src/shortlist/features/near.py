@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shortlist.errors import ConfigError
+from shortlist.features.wording import number
 from shortlist.protocols import Scorer
-from shortlist.types import Candidates, Columns, Events, Queries
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +39,10 @@ class Near:
 
     def update(self, events: Events) -> None:
         """Models learn at training time."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        group, model, last = name.partition(".")[0], name.partition(".")[2].rpartition(".")[0], name.rpartition(".")[2]
+        if group != "near" or model not in self.models:
+            return None
+        liked = "what you liked last" if last == "1" else f"the last {last} that you liked"
+        return number(value, f"near to {liked}, says {model}: {{value}}", f"{model} sees nothing near to {liked}")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shortlist.dataset import DAY
-from shortlist.types import Candidates, Columns, Events, Queries
+from shortlist.features.wording import number
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason
 
 HOUR, SECOND = DAY // 24, DAY // 86_400
 
@@ -30,3 +31,11 @@ class Pace:
 
     def update(self, events: Events) -> None:
         """The history arrives with the query."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        some = {
+            "pace.length": "you have done {value} things here",
+            "pace.since": "you were here {value} seconds ago",
+            "pace.hour": "you have done {value} things in the last hour",
+        }.get(name)
+        return None if some is None else number(np.round(np.expm1(value)), some, "you have not been here before")

@@ -12,8 +12,9 @@ from shortlist import ops
 from shortlist.dataset import DAY
 from shortlist.derived import Derived, all_rows, kind_of
 from shortlist.errors import ConfigError
+from shortlist.features.wording import number
 from shortlist.protocols import Catalog
-from shortlist.types import Candidates, Columns, Events, Queries, Scores
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason, Scores
 
 HOUR = DAY // 24
 
@@ -46,6 +47,15 @@ class Recency:
 
     def update(self, events: Events) -> None:
         """The history arrives with the query."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        some, none = {
+            "recency.age": ("{value} days old", "nobody knows how old it is"),
+            "recency.last": ("you were here {value} hours ago", "you have not been here before"),
+            "recency.met": ("you met it {value} events ago", "you have not met it lately"),
+            "recency.hour": ("asked at {value} o'clock UTC", ""),
+        }.get(name, ("", ""))
+        return number(value, some, none) if some else None
 
     @cached_property
     def _added(self) -> Derived[NDArray[np.int64]]:

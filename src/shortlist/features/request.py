@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shortlist.errors import ConfigError
-from shortlist.types import Candidates, Columns, Events, Queries
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason
 
 KNOWN = 2  # the code of the first bucket; 0 = nothing is said
 
@@ -36,3 +36,9 @@ class RequestCodes:
 
     def update(self, events: Events) -> None:
         """What is said of the moment arrives with the query."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        group, _, fact = name.partition(".")
+        if group != "request" or fact not in self.names:
+            return None
+        return Reason(f"asked with this {fact}" if value else f"asked without a {fact}")

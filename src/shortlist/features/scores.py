@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shortlist.features.wording import number
 from shortlist.protocols import Scorer
-from shortlist.types import Candidates, Columns, Events, Queries
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,9 @@ class ModelScores:
 
     def update(self, events: Events) -> None:
         """Models learn at training time."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        group, _, model = name.partition(".")
+        if group != "score" or model not in self.models:
+            return None
+        return number(value, f"{model} gives it {{value}}", f"{model} has no opinion")

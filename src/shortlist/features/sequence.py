@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shortlist.features.wording import number
 from shortlist.protocols import Encoder
-from shortlist.types import Candidates, Columns, Events, Queries, Vectors
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason, Vectors
 
 TINY = 1e-12
 
@@ -36,6 +37,15 @@ class Summary:
 
     def update(self, events: Events) -> None:
         """The history arrives with the query; models learn at training time."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        group, _, model = name.partition(".")
+        if group != "summary" or model.removesuffix(".state") not in self.models:
+            return None
+        if model not in self.models:
+            return Reason(f"what {model.removesuffix('.state')} reads in your history")
+        none = f"{model} reads nothing in your history, or does not know it"
+        return number(value, f"like what {model} expects after your history: {{value}}", none)
 
 
 def _unit(vectors: Vectors) -> Vectors:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from shortlist import ops
+from shortlist.features.wording import number
 from shortlist.protocols import Scorer
-from shortlist.types import Candidates, Columns, Events, Queries
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +39,14 @@ class Standing:
 
     def update(self, events: Events) -> None:
         """Models learn at training time."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        group, _, model = name.partition(".")
+        if group not in ("standing", "gap", "place") or model not in self.models:
+            return None
+        none = f"{model} has no opinion"
+        if group == "place":
+            return number(np.round(np.exp(value)), f"place {{value}} for {model}", none)
+        if group == "gap":
+            return number(-value, f"{{value}} below what {model} likes best", none)
+        return number(value, f"{{value}} deviations above the others for {model}", none)

@@ -16,8 +16,9 @@ from shortlist.errors import ConfigError
 from shortlist.features.happened import Growing, counted, which
 from shortlist.features.keys import Lists, codes, keys, parse, picked
 from shortlist.features.ledger import Ledger
+from shortlist.features.wording import number, span, times, verb
 from shortlist.protocols import Catalog
-from shortlist.types import Candidates, Columns, Events, Queries, Ragged, Rows, Scores
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Ragged, Reason, Rows, Scores
 
 SAMPLE = 100_000  # keys that a prior is estimated from, at most
 STRONGEST, USUAL = 10_000.0, 20.0  # trials that a prior counts for: at most, and where nothing tells
@@ -89,6 +90,8 @@ class Tallies:
             self.name,
             ledgers(*taken),
             ledgers(*shown) if shown else (),
+            verb(self.kinds),
+            verb(self.of),
         )
 
 
@@ -109,6 +112,8 @@ class TalliesModel:
     name: str
     taken: tuple[Ledger, ...]  # by group
     shown: tuple[Ledger, ...]  # by group; none without rates
+    done: str  # what the events say, in words
+    tried: str  # and those that they are a share of
 
     def columns(self, queries: Queries, found: Candidates) -> Columns:
         made: dict[str, Scores] = {}
@@ -138,6 +143,22 @@ class TalliesModel:
                 log.add(_ledger(group, new, self._lists, pace, most))
         if len(events):
             self._known.forget(int(events.time.min()))
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        stem, _, window = name.rpartition(".")
+        rated = stem.startswith(f"{self.name}.rate.")
+        group = stem.removeprefix(f"{self.name}.rate." if rated else f"{self.name}.")
+        if group not in self.by or window not in self.windows or not name.startswith(f"{self.name}."):
+            return None
+        what, who = parse(group).words
+        lately = "" if window == "all" else f", each counting half after {'a ' * (window[:-1] == '1')}{span(window)}"
+        if not np.isfinite(value):
+            return Reason(f"{what}nothing is known of how often it is {self.done}{who}")
+        if rated:
+            some = f"{what}{self.done} {{value}} % of the times it was {self.tried}{who}{lately}"
+            return number(100 * value, some, "")
+        told = times(float(np.expm1(value)), self.done)
+        return Reason(f"{what}{told.text}{who}{lately}", told.facts)
 
     def _priors(self, group: int, now: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
         """(M, 1) twice: mean and strength of the prior at each moment."""

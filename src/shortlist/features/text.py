@@ -13,7 +13,7 @@ from shortlist.derived import Derived, ItemVectors, kind_of
 from shortlist.errors import ConfigError
 from shortlist.protocols import Catalog
 from shortlist.terms import TERMED, Facet, facet, reduced, unit
-from shortlist.types import Candidates, Columns, Events, Queries, Rows, Vectors
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason, Rows, Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,12 @@ class TextVectorsModel:
 
     def update(self, events: Events) -> None:
         """The catalogue is read again when it has changed."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        group, _, fact = name.partition(".")
+        if group != "text" or fact not in [each.name for each in self.facets]:
+            return None
+        return Reason(f"what its {fact} is about" if np.isfinite(value).all() else f"its {fact} says nothing known")
 
     @cached_property
     def _vectors(self) -> dict[str, Derived[Vectors]]:

@@ -9,8 +9,9 @@ import numpy as np
 from shortlist.dataset import DAY
 from shortlist.derived import kind_of
 from shortlist.errors import ConfigError
+from shortlist.features.wording import number
 from shortlist.protocols import Catalog
-from shortlist.types import Candidates, Columns, Events, Queries
+from shortlist.types import Candidates, Column, Columns, Events, Queries, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +44,11 @@ class UserColumns:
 
     def update(self, events: Events) -> None:
         """Facts are read with every query."""
+
+    def words(self, name: str, value: Column) -> Reason | None:
+        group, _, fact = name.partition(".")
+        if group != "user" or fact not in self.names:
+            return None
+        kind = kind_of(self.catalog.read("user", np.zeros(0, np.int32), [fact])[fact])
+        some = f"your {fact} was {{value}} days ago" if kind == "time" else f"your {fact} is {{value}}"
+        return number(value, some, f"your {fact} is not known")

@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from shortlist.pipeline import Pipeline
 from shortlist.rungs import LEVELS, POPULAR, STALE, STATIC
 from shortlist.runtime import Reply, Runtime
 from shortlist.serve import wire
+from shortlist.serve.sentences import say
 from shortlist.types import Queries, Rows
+from shortlist.why import reasons
 
 VERBS = {
     "view": "saw",
@@ -53,6 +56,8 @@ class Lists:
         given = {name: slate.columns[name] for name in self._sources(asks, reply)}
         proposers = self._proposers(reply, given)
         why = self._reasons(queries, reply) if any(ask.explain != "none" for ask in asks) else None
+        pipeline = reply.release.pipelines[asks[0].scenario]
+        told = self._told(pipeline, queries, reply) if any(ask.explain == "full" for ask in asks) else None
         facts = self.catalog.read("item", slate.item, sorted({name for ask in asks for name in ask.fields}))
         lists: list[list[wire.Item]] = [[] for _ in asks]
         for row, (query, id, score, sources) in enumerate(
@@ -65,6 +70,7 @@ class Lists:
                 if ask.explain == "full":
                     said = {name: float(column[row]) for name, column in given.items()}
                     item.scores = {name: score for name, score in said.items() if math.isfinite(score)}
+                    item.why += [] if told is None else told[row]
             if ask.fields:
                 item.fields = wire.fields({name: facts[name][row] for name in ask.fields})
             places.append(item)
@@ -92,6 +98,12 @@ class Lists:
             for each in np.unique(code).tolist()
         }
         return [words[each] for each in code.tolist()]
+
+    def _told(self, pipeline: Pipeline, queries: Queries, reply: Reply) -> list[list[wire.Why]] | None:
+        """(N,) the features that gave each row its score, in words; None where that cannot be found out."""
+        slate = reply.slate
+        told = reply.explained.run("because", "rank", len(slate), lambda: reasons(pipeline, queries, slate), len)
+        return None if told is None else [[wire.Why(name, say(reason)[0]) for name, reason in each] for each in told]
 
     def _reasons(self, queries: Queries, reply: Reply) -> Callable[[Sequence[str], int], list[wire.Why]]:
         """A function from the sources of a row of the slate, and the row, to their reasons in words."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +16,7 @@ from shortlist.filters.attribute import Attribute
 from shortlist.pipeline import Coarse, Pipeline, Step
 from shortlist.protocols import Catalog
 from shortlist.rungs import STALE
-from shortlist.serve import wire
+from shortlist.serve import sentences, wire
 from shortlist.serve.endpoint import Endpoint
 from shortlist.serve.lists import FILLED, WORDS
 from shortlist.serve.problems import Refusal
@@ -78,6 +77,7 @@ class ScorePart(Struct):
     value: float
     weight: float
     part: float
+    text: str  # what it is about
 
 
 class Cut(Struct):
@@ -335,7 +335,7 @@ def _tell(
     told.rules = _rules(words, account, pipeline)
     told.sources = [_origin(words, each) for each in account.proposals]
     told.coarse = None if account.coarse is None else _cut(account.coarse)
-    told.rank = None if account.ranked is None else _place(account.ranked)
+    told.rank = None if account.ranked is None else _place(words, account.ranked)
     told.moves = [_move(words, each, told.places) for each in account.moved]
     if told.shown:
         rung = int(answer.slate.columns["rung"][on_page[0]])
@@ -381,28 +381,15 @@ class Words:
         return f"because {met.get((0, row), 'of')} {self.item(row)}"
 
     def say(self, reason: Reason) -> tuple[str, dict[str, wire.Field]]:
-        """The sentence with its gaps filled, and the facts as JSON; those without a value are left out."""
-        read = {name: self._fact(value) for name, value in reason.facts.items()}
-        text = re.sub(r"\{([^{}]+)\}", lambda gap: read[gap[1]][0] if gap[1] in read else gap[0], reason.text)
-        return text, {name: value for name, (_, value) in read.items() if value is not None}
+        return sentences.say(reason, self._fact)
 
-    def _fact(self, value: Any) -> tuple[str, wire.Field | None]:
-        """In a sentence, and as JSON."""
+    def _fact(self, value: Any) -> sentences.Fact:
         if isinstance(value, np.uint8):
             name = self.service.kinds.name(int(value))
             return name, name
         if isinstance(value, np.int32):
             return self.item(int(value)), self.id(int(value))
-        if isinstance(value, bool | int):
-            return str(value), value
-        said = wire.field(value)
-        if isinstance(said, float):
-            return f"{said:.3g}", said
-        if isinstance(said, list):
-            return ", ".join(said), said
-        if isinstance(value, np.int64):
-            return str(said)[:10], said
-        return "nothing" if said is None else str(said), said
+        return sentences.plain(value)
 
 
 def _rules(words: Words, account: why.Account, pipeline: Pipeline) -> list[Rule]:
@@ -438,8 +425,11 @@ def _cut(cut: why.Cut) -> Cut:
     return Cut(cut.name, cut.passed, cut.place, cut.of, score, cut.kept, last, text)
 
 
-def _place(ranked: why.Ranked) -> Place:
-    parts = [ScorePart(name, value, weight, value * weight) for name, value, weight in ranked.parts]
+def _place(words: Words, ranked: why.Ranked) -> Place:
+    parts = [
+        ScorePart(name, value, weight, value * weight, words.say(about)[0])
+        for name, value, weight, about in ranked.parts
+    ]
     score, last = wire.finite(ranked.score), wire.finite(ranked.last)
     text = f"place {ranked.place} of {ranked.of} by score"
     return Place(ranked.place, ranked.of, score, last, _or_none(ranked.enough), parts, text)

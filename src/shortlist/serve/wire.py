@@ -150,7 +150,8 @@ class Nothing(Struct, forbid_unknown_fields=True):
 
 
 class Why(Struct, omit_defaults=True):
-    """One reason: the source that proposed the item, and the item of the history that spoke for it."""
+    """One reason: the source that proposed the item, and the item of the history that spoke for it; with `explain` =
+    full also the feature that gave its score most, and what it says."""
 
     source: str
     text: str

@@ -9,6 +9,7 @@ A component that holds a store takes it from `self.stores(world)`.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -18,7 +19,19 @@ from typing import Any
 import numpy as np
 
 from shortlist import ops
-from shortlist.protocols import Encoder, Explainer, Feature, Filter, Probable, Ranker, Recipe, Reranker, Scorer, Source
+from shortlist.protocols import (
+    Encoder,
+    Explainer,
+    Feature,
+    Filter,
+    Probable,
+    Ranker,
+    Recipe,
+    Reranker,
+    Scorer,
+    Source,
+    Telling,
+)
 from shortlist.testing.world import World, stores, synthetic, tiny
 from shortlist.types import Candidates, Column, Mask, Positions, Queries, Ragged, Rows, Scores
 
@@ -268,6 +281,23 @@ class FeatureContract(Contract):
                 alone = feature.columns(queries.take(np.array([b])), _of_one(found, b))
                 for name, column in alone.items():
                     check_parity(together[name][found.query == b], column, name)
+
+    def test_every_column_can_be_said_in_words(self) -> None:
+        """For features that tell (protocols.Telling)."""
+        world = self.world()
+        feature = self.make(world)
+        if not isinstance(feature, Telling):
+            return
+        feature.update(world.data.events)
+        for queries in (world.queries(np.arange(4)), world.odd_queries()):
+            for name, column in feature.columns(queries, candidates(world, queries, 8)).items():
+                for value in column:
+                    told = feature.words(name, value)
+                    assert told is not None, name
+                    assert told.text.strip() == told.text != ""
+                    gaps = set(re.findall(r"\{([^{}]+)\}", told.text))
+                    assert gaps <= set(told.facts), f"{told.text!r} has no fact for {gaps - set(told.facts)}"
+                    assert feature.words(f"another.{name}", value) is None
 
     def test_update_takes_nothing_and_the_unknown(self) -> None:
         world = self.world()

@@ -104,7 +104,7 @@ def test_what_fails_is_said_to_have_failed() -> None:
     assert line.proposed
     assert (dead.rank, dead.error) == (0, "OSError: no answer")
     assert told.ranked is not None
-    assert sum(value * weight for _, value, weight in told.ranked.parts) == pytest.approx(told.ranked.score)
+    assert sum(value * weight for _, value, weight, _ in told.ranked.parts) == pytest.approx(told.ranked.score)
     assert [each.name for each in account(failing, 2).refused] == ["odd"]
 
 
