@@ -6,6 +6,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shortlist import config, ops, release
+from shortlist.batch.golden import golden, replay
 from shortlist.batch.lessons import DRAWN, Lessons, Negatives, learn, lessons, taught
+from shortlist.batch.targets import Ground, OfPipeline
 from shortlist.batch.train import rankers_of, train
-from shortlist.config import Builder
+from shortlist.config import Builder, PipelineTable
+from shortlist.errors import ConfigError
 from shortlist.eval.protocol import Part
 from shortlist.pipeline import Coarse, Pipeline, Recall, Trace
 from shortlist.protocols import Probable, Scorer
 from shortlist.rank import labels
 from shortlist.rank.gbdt import Gbdt
 from shortlist.rank.logistic import Logistic, LogisticModel
+from shortlist.scenarios import Scenarios
 from shortlist.testing.world import stores, synthetic
 from shortlist.types import Candidates, Columns, Events, Queries, Ragged, Scores, empty_history, empty_items
 
@@ -219,7 +224,7 @@ def test_the_page_is_a_configuration() -> None:
     assert rankers == {"coarse": Logistic(), "fine": Gbdt()}
 
 
-TABLE = {
+TABLE: dict[str, Any] = {
     "train": {"likings": 3, "others": 20, "uniform": 5},
     "pipelines": {
         "home": {
@@ -242,11 +247,22 @@ TABLE = {
 }
 
 
-def test_from_the_configuration_to_a_release_that_answers_the_same(tmp_path: Path) -> None:
-    world = synthetic()
-    told: list[str] = []
-    given, known = config.parse(TABLE, home=Path("nowhere")), stores(world)
-    home = train(given, world.data, known, progress=lambda what, seconds: told.append(what)).pipelines["home"]
+GIVEN = config.parse(TABLE, home=Path("nowhere"))
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[Pipeline, list[str]]:
+    """What is made of the table, and what is told on the way."""
+    world, told = synthetic(), list[str]()
+    made = train(GIVEN, world.data, stores(world), progress=lambda what, seconds: told.append(what))
+    return made.pipelines["home"], told
+
+
+def test_from_the_configuration_to_a_release_that_answers_the_same(
+    trained: tuple[Pipeline, list[str]], tmp_path: Path
+) -> None:
+    world, (home, told) = synthetic(), trained
+    known = stores(world)
     first, fine = home.coarse and home.coarse.scorer, home.scorer
     assert isinstance(first, LogisticModel)
     assert isinstance(fine, LogisticModel)
@@ -277,3 +293,57 @@ def test_a_scorer_that_says_probabilities_can_be_shifted() -> None:
     people = Queries.of(np.arange(50))
     odds = [np.log(p / (1 - p)) for p in (scorer.score(people, found), scorer.shifted(0.5).score(people, found))]
     np.testing.assert_allclose(odds[1] - odds[0], 0.5, atol=1e-4)
+
+
+def test_what_is_edited_while_serving_is_how_many_go_on_and_nothing_that_was_learned(
+    trained: tuple[Pipeline, list[str]],
+) -> None:
+    home, table = trained[0], TABLE["pipelines"]["home"]
+    known = stores(synthetic())
+    served = release.Release("1", {"home": home}, {"tables": {"home": table}})
+    edits = Scenarios(None, GIVEN, known["catalog"], known)
+
+    def built(**change: Any) -> Pipeline:
+        changed = {**table, "coarse": {**table["coarse"], **change}}
+        return edits.build(served, "home", config.convert(PipelineTable, changed, "home"))
+
+    edited = built(keep=12, always=[])
+    assert edited.coarse is not None
+    assert home.coarse is not None
+    assert (edited.coarse.keep, edited.coarse.always) == (12, ())
+    assert edited.coarse.scorer is home.coarse.scorer
+    assert edited.coarse.features["counts"] is home.coarse.features["counts"]
+    assert edited.scorer is home.scorer
+    other: tuple[dict[str, Any], ...] = (
+        {"rank": {"use": "rank.logistic:Logistic", "l2": 9.0}},
+        {"features": {"pace": {"use": "features.pace:Pace", "x": 1}}},
+    )
+    for change in other:
+        with pytest.raises(ConfigError, match="has to be trained"):
+            built(**change)
+    with pytest.raises(ConfigError, match="at least as many"):
+        built(keep=3)
+
+
+def test_golden_lists_go_through_the_coarse_ranker(trained: tuple[Pipeline, list[str]]) -> None:
+    home, data = trained[0], synthetic().data
+    part = golden({"home": home}, data, seed=0)
+    assert not replay({"home": home}, part)
+    assert home.coarse is not None
+    assert replay({"home": replace(home, coarse=replace(home.coarse, keep=3, always=()))}, part)
+
+
+def test_the_coarse_ranker_is_searched_with_its_pipeline() -> None:
+    world = synthetic()
+    target = OfPipeline(GIVEN, stores(world), "home")
+    assert {"coarse.keep", "coarse.rank.l2", "rank.l2", "sources.knn.k"} <= target.knobs.keys()
+    pasted = tomllib.loads(target.paste({"coarse.keep": 30, "coarse.rank.l2": 4.0}))["pipelines"]["home"]
+    made = config.parse({"pipelines": {"home": pasted}}).pipelines["home"]
+    assert (made.coarse.keep, made.coarse.rank["l2"], made.coarse.always) == (30, 4.0, ("popular",))
+    with pytest.raises(ConfigError, match="at least as many"):
+        target.check({"coarse.keep": 3})
+    ground = Ground.of(GIVEN, world.data, how="", metric="ndcg@10")
+    *_, (share, values) = target.on(ground)({"coarse.keep": 12})
+    assert share == 9
+    assert len(values) == len(ground.asked)
+    assert values.mean() > 0
