@@ -18,11 +18,12 @@ LEAST = 1e-4  # share that a bin is granted
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One column; a wide one by all of its places."""
+    """One column; a wide one by all of its places, and by that which has drifted most."""
 
     name: str
     kind: str  # number | category | list
     covered: float  # share of the rows that have a value
+    null: float  # share of those that have none
     unknown: float | None  # share of the values that no vocabulary knows; None for numbers
     low: float | None  # 5 % of the numbers are below; None without any
     middle: float | None
@@ -38,10 +39,12 @@ def describe(before: Columns, now: Columns) -> list[Described]:
 def drift(before: Column, now: Column) -> float:
     """Population stability index: sum of (q - p) log(q / p) over deciles of the numbers of `before`, or over codes.
 
-    No value is a bin of its own; 0 when either has no row.
+    No value is a bin of its own; of vectors (N, d) the largest of the d; 0 when either has no row.
     """
     if not (before.size and now.size):
         return 0.0
+    if now.dtype.kind in "fb" and now.ndim > 1:
+        return max(drift(*pair) for pair in zip(before.T, now.T, strict=True))
     if now.dtype.kind in "fb":
         known = before[np.isfinite(before)].astype(np.float64)
         edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1])) if known.size else np.empty(0)
@@ -56,7 +59,7 @@ def drift(before: Column, now: Column) -> float:
 
 def table(described: Sequence[Described]) -> list[tuple[str, ...]]:
     """Header and lines for people."""
-    header = ("column", "kind", "covered", "unknown", "5 %", "median", "95 %", "drift")
+    header = ("column", "kind", "covered", "null", "unknown", "5 %", "median", "95 %", "drift")
     return [header, *(_line(each) for each in described)]
 
 
@@ -68,7 +71,15 @@ def as_json(described: Sequence[Described]) -> list[Mapping[str, object]]:
 def _line(each: Described) -> tuple[str, ...]:
     unknown = "" if each.unknown is None else f"{each.unknown:.1%}"
     numbers = ("" if value is None else f"{value:.4g}" for value in (each.low, each.middle, each.high))
-    return each.name, each.kind, f"{each.covered:.1%}", unknown, *numbers, f"{each.drift:.2f}{_mark(each.drift)}"
+    return (
+        each.name,
+        each.kind,
+        f"{each.covered:.1%}",
+        f"{each.null:.1%}",
+        unknown,
+        *numbers,
+        f"{each.drift:.2f}{_mark(each.drift)}",
+    )
 
 
 def _mark(drift: float) -> str:
@@ -80,11 +91,13 @@ def _described(name: str, before: Column, now: Column) -> Described:
     if now.dtype.kind in "fb":
         known = np.isfinite(now)
         low, middle, high = _spread(now[known])
-        return Described(name, "number", _share(known), None, low, middle, high, moved)
+        there = known if known.ndim == 1 else known.any(axis=1)
+        return Described(name, "number", _share(there), _share(~there), None, low, middle, high, moved)
     known = now > NO_VALUE
     kind = "category" if now.ndim == 1 else "list"
-    covered: NDArray[np.bool_] = np.any(known.reshape(len(now), -1), axis=1)
-    return Described(name, kind, _share(covered), _share(now[known] == UNKNOWN), None, None, None, moved)
+    covered: NDArray[np.bool_] = known if known.ndim == 1 else known.any(axis=1)
+    unknown = _share(now[known] == UNKNOWN)
+    return Described(name, kind, _share(covered), _share(~covered), unknown, None, None, None, moved)
 
 
 def _spread(numbers: Column) -> tuple[float | None, float | None, float | None]:

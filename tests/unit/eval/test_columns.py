@@ -28,6 +28,18 @@ def test_a_column_is_described_by_what_it_holds() -> None:
     assert (tags.kind, tags.covered, tags.unknown) == ("list", 0.75, pytest.approx(1 / 4))
 
 
+def test_a_vector_is_described_by_rows_and_drifts_by_the_place_that_moved_most() -> None:
+    chance = np.random.default_rng(0)
+    before = chance.normal(size=(4000, 3)).astype(np.float32)
+    now = np.roll(before, 1, axis=0)
+    now[:1000] = np.nan
+    (vector,) = columns.describe({"v": now}, {"v": now})
+    assert (vector.kind, vector.covered, vector.null, vector.drift) == ("number", 0.75, 0.25, 0.0)
+    moved = before.copy()
+    moved[:, 1] += 1
+    assert columns.drift(before, moved) == columns.drift(before[:, 1], moved[:, 1]) > columns.MOVED
+
+
 @given(numbers)
 def test_a_column_has_not_moved_from_itself(values: list[float]) -> None:
     column = np.array(values, np.float32)
