@@ -284,8 +284,8 @@ class Service:
             )
         except ConfigError as error:
             raise ConditionRefused(error.message, hint=error.hint) from None
-        said: Columns = {**_facts(asks), **_wishes(asks)}
-        return replace(queries, columns={**queries.columns, **said}) if said else queries
+        told: Columns = {**_facts(asks), **_wishes(asks)}
+        return replace(queries, columns={**queries.columns, **told}) if told else queries
 
     def _items(self, lists: Sequence[Sequence[str | int]]) -> Ragged:
         """Lists of ids as lists of rows, -1 for the unknown."""
