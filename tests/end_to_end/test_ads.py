@@ -22,7 +22,7 @@ from shortlist.rank.logistic import LogisticModel
 from shortlist.types import Candidates, Queries
 from tests.end_to_end.test_http import problem, serving
 
-SCALE = 0.006  # the calibration error of the truth itself would be too large with fewer impressions
+SCALE = 0.01  # the calibration error of the truth itself would be too large with fewer impressions
 TORCH = find_spec("torch") is not None  # without it networks stay as they begin, and are not judged
 RANKERS = ("home", "logistic", "dcn", "trees") if TORCH else ("logistic", "trees")
 Run = Callable[..., str]
@@ -94,9 +94,13 @@ def test_from_files_to_probabilities(home: Path, world: ads.AdWorld, run: Run) -
     assert "calibration error" in run(home, "evaluate", "--impressions", "2d", "--pipeline", "logistic").replace(
         "-", " "
     )
+    bit_for_bit(home, run, world)
+    place_and_person(home, world)
+    absurd_prices(home, world)
 
 
-def test_what_is_served_is_what_was_learned_bit_for_bit(home: Path, run: Run, world: ads.AdWorld) -> None:
+def bit_for_bit(home: Path, run: Run, world: ads.AdWorld) -> None:
+    """What is served is what was learned."""
     file = home / "shortlist.toml"
     file.write_text(file.read_text().replace("impressions = 6_000_000", "impressions = 40_000"))
     run(home, "train", "--publish")
@@ -137,7 +141,8 @@ def test_what_is_served_is_what_was_learned_bit_for_bit(home: Path, run: Run, wo
             assert len(told) == len(names)
 
 
-def test_the_place_and_the_person_change_what_is_said(home: Path, world: ads.AdWorld) -> None:
+def place_and_person(home: Path, world: ads.AdWorld) -> None:
+    """They change what is said."""
     with serving(config.load(home, {})) as served:
         user, other = (
             str(each) for each in world.impressions["user"].value_counts(sort=True)["user"].head(2).to_list()
@@ -161,7 +166,7 @@ def test_the_place_and_the_person_change_what_is_said(home: Path, world: ads.AdW
         problem(served.client.post("/v1/recommend", json={"facts": {"pid": 7}}), "invalid_argument")
 
 
-def test_absurd_prices_move_nothing_else(home: Path, world: ads.AdWorld) -> None:
+def absurd_prices(home: Path, world: ads.AdWorld) -> None:
     """Acceptance: ads with a price of 1e8 or none do not change the order of the others."""
     items = [str(each) for each in world.ads["adgroup_id"].head(60).to_list()]
     with serving(config.load(home, {})) as served:

@@ -1,7 +1,6 @@
 """The blueprint for a shop: towers propose by profile and facts, DeepFM ranks; what is new counts at once."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +29,6 @@ def home(world: shop.ShopWorld, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("shop")
     shop.write(folder, world)
     return folder
-
-
-@pytest.fixture(scope="module")
-def served(home: Path) -> Iterator[Served]:
-    with serving(config.load(home, {})) as served:
-        yield served
 
 
 def test_the_world_has_the_shape_of_the_original(world: shop.ShopWorld, home: Path) -> None:
@@ -68,7 +61,7 @@ def test_what_is_taken_and_bought_follows_taste(world: shop.ShopWorld) -> None:
     assert bought.sum() / (~bought).sum() == pytest.approx(shop.BOUGHT, rel=0.4)
 
 
-def test_from_files_to_lists(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_files_to_lists(home: Path, world: shop.ShopWorld, capsys: pytest.CaptureFixture[str]) -> None:
     file = home / "shortlist.toml"
 
     def run(*words: str) -> str:
@@ -90,9 +83,12 @@ def test_from_files_to_lists(home: Path, capsys: pytest.CaptureFixture[str]) -> 
         ]  # fmt: skip
         assert row["difference_low"] > 0, name  # better than what is popular
     run("train", "--publish")
+    with serving(config.load(home, {})) as served:
+        unlike_profiles(served, world)
+        new_product(served, world)
 
 
-def test_unlike_profiles_get_different_lists(served: Served, world: shop.ShopWorld) -> None:
+def unlike_profiles(served: Served, world: shop.ShopWorld) -> None:
     """Acceptance: two unlike new-user profiles, different candidates; the same profile again, the same list."""
     profiles = {
         "young": ("1", "0", "1", "1", "1", "1"),
@@ -115,7 +111,7 @@ def test_unlike_profiles_get_different_lists(served: Served, world: shop.ShopWor
     assert row["user_id"] > 0
 
 
-def test_a_new_product_is_found_after_it_is_put(served: Served, world: shop.ShopWorld) -> None:
+def new_product(served: Served, world: shop.ShopWorld) -> None:
     liked = served.recommend(user_id="young", scenario="towers", fields=["brand", "shop", "cate"])["items"][0]
     fields = liked["fields"]
     assert "brand-new" not in served.ids(user_id="young", scenario="towers")
