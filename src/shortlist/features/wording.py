@@ -42,7 +42,9 @@ def times(count: float, done: str, rest: str = "") -> Reason:
     return Reason(f"{often} {rest}".rstrip(), {"times": near})
 
 
-def number(value: Column, some: str, none: str, **facts: float | str) -> Reason:
+def number(value: Column, some: str, none: str) -> Reason:
     """`some`, in which {value} stands for the number, or `none` where there is none."""
     told = float(value)
-    return Reason(some, {"value": told, **facts}) if np.isfinite(told) else Reason(none, dict(facts))
+    if not np.isfinite(told):
+        return Reason(none)
+    return Reason(some, {"value": int(told) if told.is_integer() else told})

@@ -36,6 +36,7 @@ def sentence(feature: object, name: str, value: float) -> str:
         ("count.all", np.log1p(12_345), "rated 12345 times"),
         ("count.since", np.log1p(5), "rated last 5 hours ago"),
         ("count.since", np.nan, "not rated yet"),
+        ("count.since", np.log1p(1_999), "rated last 1999 hours ago"),
         ("count.beside", np.log(2), "rated 2 times as often as what you like"),
     ],
 )
