@@ -49,8 +49,8 @@ def generate(*, scale: float = 0.01, seed: int = 0) -> ShopWorld:
     """A world `scale` times as large as the original.
 
     A person's taste is the sum of what their age, sex, city level and province bring, and of a little of their own; a
-    product's appeal that of its category, brand and shop, and a little of its own. Of a shelf of `SHELF` products, which
-    hold the better known more often, everybody takes one by softmax of their liking, and buys it the more often the
+    product's appeal that of its category, brand and shop, and a little of its own. Of a shelf of `SHELF` products, the
+    better known more often among them, everybody takes one by softmax of their liking, and buys it the more often the
     more they like it.
     """
     if not 0 < scale <= 1:
