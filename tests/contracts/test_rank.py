@@ -20,7 +20,8 @@ from shortlist.rank.logistic import Logistic, LogisticModel
 from shortlist.rank.mlp import Mlp, MlpModel
 from shortlist.rank.mmoe import Mmoe, MmoeModel
 from shortlist.rank.weighted import ZBlend, ZBlendModel
-from shortlist.testing.contracts import RankerContract, ScorerContract, candidates
+from shortlist.testing.checks import candidates
+from shortlist.testing.contracts import RankerContract, ScorerContract
 from shortlist.testing.reason_contract import AdditiveContract
 from shortlist.testing.world import World
 from shortlist.types import Candidates, Queries

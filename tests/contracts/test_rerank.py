@@ -8,7 +8,8 @@ from shortlist.rerank.chain import Chain
 from shortlist.rerank.explore import ExploreSlots
 from shortlist.rerank.mmr import Mmr, MmrModel
 from shortlist.rerank.topn import TopN
-from shortlist.testing.contracts import RecipeContract, RerankerContract, candidates
+from shortlist.testing.checks import candidates
+from shortlist.testing.contracts import RecipeContract, RerankerContract
 from shortlist.testing.reason_contract import AccountableContract
 from shortlist.testing.world import World
 from shortlist.types import Candidates, Queries

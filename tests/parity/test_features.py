@@ -25,7 +25,7 @@ from shortlist.recall.fresh import Fresh
 from shortlist.runtime import Runtime
 from shortlist.stores import ROLES, open_stores
 from shortlist.testing import contracts
-from shortlist.testing.contracts import check_parity
+from shortlist.testing.checks import check_parity
 from shortlist.testing.world import World
 from shortlist.types import Candidates, Columns, Events, Queries, Ragged
 

@@ -91,13 +91,19 @@ def _described(name: str, before: Column, now: Column) -> Described:
     if now.dtype.kind in "fb":
         known = np.isfinite(now)
         low, middle, high = _spread(now[known])
-        there = known if known.ndim == 1 else known.any(axis=1)
+        there = _anywhere(known)
         return Described(name, "number", _share(there), _share(~there), None, low, middle, high, moved)
     known = now > NO_VALUE
     kind = "category" if now.ndim == 1 else "list"
-    covered: NDArray[np.bool_] = known if known.ndim == 1 else known.any(axis=1)
+    covered = _anywhere(known)
     unknown = _share(now[known] == UNKNOWN)
     return Described(name, kind, _share(covered), _share(~covered), unknown, None, None, None, moved)
+
+
+def _anywhere(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N,) rows with at least one value."""
+    covered: NDArray[np.bool_] = known.reshape(len(known), -1).any(axis=1)
+    return covered
 
 
 def _spread(numbers: Column) -> tuple[float | None, float | None, float | None]:

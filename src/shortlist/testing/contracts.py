@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,27 @@ from shortlist.protocols import (
     Source,
     Telling,
 )
+from shortlist.testing.checks import (
+    TOLERANCE,
+    _same,
+    candidates,
+    check_agree,
+    check_found,
+    check_leaves,
+    check_order,
+    check_parity,
+    check_same,
+    everything,
+    labelled,
+    leaves,
+    lists_of,
+    of_one,
+    pairs_of,
+    permits,
+    restricted,
+)
 from shortlist.testing.world import World, stores, synthetic, tiny
-from shortlist.types import Candidates, Column, Mask, Positions, Queries, Ragged, Rows, Scores
-
-PARITY = 1e-6  # between a column at serving and in a replay
-TOLERANCE = 1e-5  # matrix products round differently for other batch sizes
+from shortlist.types import Candidates, Queries, Ragged, Rows
 
 
 class Contract(ABC):
@@ -76,7 +92,7 @@ class SourceContract(Contract):
         source = self.make(world)
         for queries in (world.queries(), world.odd_queries()):
             for k in (1, 10, 10_000):
-                _check_found(source.recall(queries, k), queries, k)
+                check_found(source.recall(queries, k), queries, k)
 
     def test_recall_of_no_queries_or_no_places_is_empty(self) -> None:
         world = self.world()
@@ -89,7 +105,7 @@ class SourceContract(Contract):
         source = self.make(world)
         for queries in (world.queries(), world.odd_queries()):
             free = source.recall(queries, 8)
-            again = source.recall(queries.with_exclude(_lists(free, len(queries))), 8)
+            again = source.recall(queries.with_exclude(lists_of(free, len(queries))), 8)
             pairs = set(zip(free.query.tolist(), free.item.tolist(), strict=True))
             assert not pairs & set(zip(again.query.tolist(), again.item.tolist(), strict=True))
 
@@ -98,7 +114,7 @@ class SourceContract(Contract):
         source, queries = self.make(world), world.queries()
         foreign = np.tile(np.array([-1, world.data.n_items + 1], np.int32), len(queries))
         excluded = queries.with_exclude(Ragged(np.arange(len(queries) + 1) * 2, {"item": foreign}))
-        _check_same(source.recall(queries, 8), source.recall(excluded, 8))
+        check_same(source.recall(queries, 8), source.recall(excluded, 8))
 
     def test_recall_stays_inside_what_is_allowed(self) -> None:
         world = self.world()
@@ -128,7 +144,7 @@ class SourceContract(Contract):
         source, known = self.make(world), self.knows(world)
         queries = world.queries(np.flatnonzero(world.data.sequences.length > 0))
         queries = queries.with_allowed(np.arange(world.data.n_items) % 3 > 0)
-        queries = queries.with_exclude(_lists(source.recall(queries, 8), len(queries)))
+        queries = queries.with_exclude(lists_of(source.recall(queries, 8), len(queries)))
         for k in (5, 10_000):
             found = source.recall(queries, k)
             for b in range(len(queries)):
@@ -142,20 +158,20 @@ class SourceContract(Contract):
         for queries in (world.queries(), world.odd_queries()):
             together = source.recall(queries, 10)
             for b in range(len(queries)):
-                check_agree(_of_one(together, b), source.recall(queries.take(np.array([b])), 10))
+                check_agree(of_one(together, b), source.recall(queries.take(np.array([b])), 10))
 
     def test_recall_answers_the_same_question_the_same_way(self) -> None:
         world = self.world()
         source = self.make(world)
         for queries in (world.queries(), world.odd_queries()):
-            _check_same(source.recall(queries, 10), source.recall(queries, 10))
+            check_same(source.recall(queries, 10), source.recall(queries, 10))
 
     def test_recall_survives_a_release(self, tmp_path: Path) -> None:
         world = self.world()
         source = self.make(world)
         loaded = self._released(source, world, tmp_path / "release")
         for queries in (world.queries(), world.odd_queries()):
-            _check_same(source.recall(queries, 10), loaded.recall(queries, 10))
+            check_same(source.recall(queries, 10), loaded.recall(queries, 10))
 
 
 class ExplainerContract(Contract):
@@ -197,13 +213,13 @@ class FilterContract(Contract):
     def test_narrow_only_adds(self) -> None:
         world = self.world()
         filter = self.make(world)
-        for queries in (world.queries(), world.odd_queries(), _restricted(world.queries())):
+        for queries in (world.queries(), world.odd_queries(), restricted(world.queries())):
             narrowed = filter.narrow(queries)
             assert len(narrowed) == len(queries)
-            before, after = _pairs(queries.exclude), _pairs(narrowed.exclude)
+            before, after = pairs_of(queries.exclude), pairs_of(narrowed.exclude)
             assert before <= after
             wide = np.arange(max(len(queries.allowed), len(narrowed.allowed)), dtype=np.int32)
-            assert not (_allowed(narrowed, wide) & ~_allowed(queries, wide)).any()
+            assert not (permits(narrowed, wide) & ~permits(queries, wide)).any()
             untouched = ("user", "time", "seed", "columns")
             for name in untouched:
                 assert np.array_equal(getattr(queries, name), getattr(narrowed, name))
@@ -238,7 +254,7 @@ class FilterContract(Contract):
             together = filter.keep(filter.narrow(queries), found)
             for b in range(len(queries)):
                 one = queries.take(np.array([b]))
-                alone = filter.keep(filter.narrow(one), _of_one(found, b))
+                alone = filter.keep(filter.narrow(one), of_one(found, b))
                 assert np.array_equal(together[found.query == b], alone)
 
     def test_keep_survives_a_release(self, tmp_path: Path) -> None:
@@ -278,7 +294,7 @@ class FeatureContract(Contract):
             found = candidates(world, queries)
             together = feature.columns(queries, found)
             for b in range(len(queries)):
-                alone = feature.columns(queries.take(np.array([b])), _of_one(found, b))
+                alone = feature.columns(queries.take(np.array([b])), of_one(found, b))
                 for name, column in alone.items():
                     check_parity(together[name][found.query == b], column, name)
 
@@ -380,7 +396,7 @@ class ScorerContract(Contract):
             found = self.found(world, queries)
             together = scorer.score(queries, found)
             for b in range(len(queries)):
-                alone = scorer.score(queries.take(np.array([b])), _of_one(found, b))
+                alone = scorer.score(queries.take(np.array([b])), of_one(found, b))
                 np.testing.assert_allclose(together[found.query == b], alone, rtol=TOLERANCE, atol=TOLERANCE)
 
     def test_score_survives_a_release(self, tmp_path: Path) -> None:
@@ -409,7 +425,7 @@ class RerankerContract(Contract):
             for some in (found, found.take(np.empty(0, np.intp)), found.take(found.query % 2 == 0)):
                 for k in (1, 7, 10_000):
                     order = reranker.order(queries, some, k)
-                    _check_order(order, some, queries, k)
+                    check_order(order, some, queries, k)
 
     def test_order_sinks_rows_without_a_score(self) -> None:
         world = self.world()
@@ -430,7 +446,7 @@ class RerankerContract(Contract):
             together = reranker.order(queries, found, 7)
             for b in range(len(queries)):
                 rows = np.flatnonzero(found.query == b)
-                alone = reranker.order(queries.take(np.array([b])), _of_one(found, b), 7)
+                alone = reranker.order(queries.take(np.array([b])), of_one(found, b), 7)
                 assert np.array_equal(together[found.query[together] == b], rows[alone])
 
     def test_order_survives_a_release(self, tmp_path: Path) -> None:
@@ -454,13 +470,13 @@ class RecipeContract(Contract):
         model = recipe.fit(world.data, seed=3)
         assert is_dataclass(model)
         assert not isinstance(model, type(recipe))
-        _check_leaves(before, dict(leaves(recipe)))
+        check_leaves(before, dict(leaves(recipe)))
 
     def test_fit_depends_on_data_and_seed_alone(self) -> None:
         world = self.world()
         recipe = self.make(world)
         first, second = recipe.fit(world.data, seed=3), recipe.fit(world.data, seed=3)
-        _check_leaves(dict(leaves(first)), dict(leaves(second)))
+        check_leaves(dict(leaves(first)), dict(leaves(second)))
 
     def test_fit_learns_from_nothing_and_from_almost_nothing(self) -> None:
         recipe = self.make(self.world())
@@ -469,7 +485,7 @@ class RecipeContract(Contract):
             model = recipe.fit(world.data, seed=3)
             if isinstance(model, Source):
                 for queries in (world.queries(), world.odd_queries()):
-                    _check_found(model.recall(queries, 10), queries, 10)
+                    check_found(model.recall(queries, 10), queries, 10)
 
     def test_recipe_and_model_survive_a_release(self, tmp_path: Path) -> None:
         world = self.world()
@@ -478,7 +494,7 @@ class RecipeContract(Contract):
         for name, thing in (("recipe", recipe), ("model", model)):
             loaded = self._released(thing, world, tmp_path / name)
             assert type(loaded) is type(thing)
-            _check_leaves(dict(leaves(thing)), dict(leaves(loaded)))
+            check_leaves(dict(leaves(thing)), dict(leaves(loaded)))
 
 
 class RankerContract(Contract):
@@ -494,7 +510,7 @@ class RankerContract(Contract):
     def test_learn_prefers_what_people_took(self) -> None:
         world = self.world()
         queries = world.queries()
-        found, label = _labelled(world, self.found(world, queries))
+        found, label = labelled(world, self.found(world, queries))
         scorer = self.make(world).learn(found, label, seed=3)
         score = scorer.score(queries, found)
         assert np.nanmean(score[label > 0]) > np.nanmean(score[label == 0])
@@ -503,163 +519,16 @@ class RankerContract(Contract):
 
     def test_learn_depends_on_rows_and_seed_alone(self) -> None:
         world = self.world()
-        found, label = _labelled(world, self.found(world, world.queries()))
+        found, label = labelled(world, self.found(world, world.queries()))
         ranker = self.make(world)
         alike = np.full(len(found), 0.5, np.float32)
         first, second = ranker.learn(found, label, seed=3), ranker.learn(found, label, seed=3, weight=alike)
-        _check_leaves(dict(leaves(first)), dict(leaves(second)))
+        check_leaves(dict(leaves(first)), dict(leaves(second)))
 
     def test_learned_scorer_survives_a_release(self, tmp_path: Path) -> None:
         world = self.world()
         queries = world.queries()
-        found, label = _labelled(world, self.found(world, queries))
+        found, label = labelled(world, self.found(world, queries))
         scorer = self.make(world).learn(found, label, seed=3)
         loaded = self._released(scorer, world, tmp_path / "release")
         assert _same(scorer.score(queries, found), loaded.score(queries, found))
-
-
-def candidates(world: World, queries: Queries, each: int = 25) -> Candidates:
-    """`each` different items a query, in part unknown ones, with two source columns and a score: NaN, ties and all.
-
-    What a query gets depends on its user, seed and history alone, so that batch and single see the same rows.
-    """
-    items = np.append(np.arange(world.data.n_items, dtype=np.int32), world.data.n_items + 4)
-    owner = np.repeat(np.arange(len(queries), dtype=np.int32), len(items))
-    item = np.tile(items, len(queries))
-    seed = queries.seed[owner] + queries.user[owner].astype(np.int64).view(np.uint64)
-    draw = ops.chance(seed, item)
-    picked = ops.topk(owner, draw.astype(np.float32), each, len(queries))
-    picked = np.sort(picked)
-    query, item, draw = owner[picked], item[picked], draw[picked]
-    second = ops.chance(seed[picked] + np.uint64(1), item)
-    columns = {
-        "first": np.where(second < 0.7, 10 * draw, np.nan).astype(np.float32),
-        "second": np.where(second > 0.3, second, np.nan).astype(np.float32),
-        "score": np.where(draw < 0.99, np.round(second, 1), np.nan).astype(np.float32),
-    }
-    return Candidates(query, item, columns)
-
-
-def everything(world: World, queries: Queries) -> Candidates:
-    """Every item for every query, and one that the world does not know."""
-    items = np.append(np.arange(world.data.n_items, dtype=np.int32), world.data.n_items + 4)
-    owner = np.repeat(np.arange(len(queries), dtype=np.int32), len(items))
-    score = np.zeros(len(owner), np.float32)
-    return Candidates(owner, np.tile(items, len(queries)), {"score": score})
-
-
-def check_parity(one: Column, other: Column, name: str = "") -> None:
-    """Two makings of one column are the same: codes exactly, numbers to a millionth."""
-    assert one.dtype == other.dtype, name
-    if np.issubdtype(one.dtype, np.inexact):
-        np.testing.assert_allclose(one, other, rtol=PARITY, atol=PARITY, err_msg=name)
-    else:
-        np.testing.assert_array_equal(one, other, err_msg=name)
-
-
-def leaves(thing: object, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value inside nested dataclasses, mappings and tuples, with the path that leads to it."""
-    if is_dataclass(thing) and not isinstance(thing, type):
-        for field in fields(thing):
-            yield from leaves(getattr(thing, field.name), f"{path}.{field.name}")
-    elif isinstance(thing, Mapping):
-        for name, value in thing.items():
-            yield from leaves(value, f"{path}[{name!r}]")
-    elif isinstance(thing, tuple):
-        for position, value in enumerate(thing):
-            yield from leaves(value, f"{path}[{position}]")
-    else:
-        yield path, thing
-
-
-def check_agree(one: Candidates, other: Candidates) -> None:
-    """Two answers to one question: the same but for swaps among scores that differ by rounding only."""
-    assert len(one) == len(other)
-    if not len(one):
-        return
-    ours, theirs = one.columns["score"], other.columns["score"]
-    allowed = TOLERANCE * max(1.0, float(np.nanmax(np.abs(ours))))
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=allowed)
-    for item, score in zip(one.item, ours, strict=True):
-        place = np.flatnonzero(other.item == item)
-        near = theirs[place[0]] if len(place) else theirs[-1]  # absent: tied with the last one that made it
-        assert abs(near - score) <= allowed, f"item {item}: {score} against {near}"
-
-
-def _check_found(found: Candidates, queries: Queries, k: int) -> None:
-    query, item, score = found.query, found.item, found.columns["score"]
-    assert query.dtype == item.dtype == np.int32
-    assert score.dtype == np.float32
-    assert len(query) == len(item) == len(score)
-    if not len(found):
-        return
-    assert (query[1:] >= query[:-1]).all()
-    assert query[0] >= 0
-    assert query[-1] < len(queries)
-    assert np.bincount(query).max() <= k
-    assert (item >= 0).all()
-    assert len(set(zip(query.tolist(), item.tolist(), strict=True))) == len(found)
-    assert not np.isinf(score).any()
-    falling = np.where(np.isnan(score), -np.inf, score)
-    assert (falling[1:] <= falling[:-1])[query[1:] == query[:-1]].all()
-
-
-def _check_order(order: Positions, found: Candidates, queries: Queries, k: int) -> None:
-    assert np.issubdtype(order.dtype, np.integer)
-    assert len(set(order.tolist())) == len(order)
-    if not len(found):
-        assert not len(order)
-        return
-    assert ((order >= 0) & (order < len(found))).all()
-    query = found.query[order]
-    assert (query[1:] >= query[:-1]).all()
-    assert (np.bincount(query, minlength=len(queries)) <= k).all()
-
-
-def _check_same(one: Candidates, other: Candidates) -> None:
-    assert np.array_equal(one.query, other.query)
-    assert np.array_equal(one.item, other.item)
-    assert _same(one.columns["score"], other.columns["score"])
-
-
-def _check_leaves(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-    assert list(one) == list(other)
-    for path, value in one.items():
-        assert _same(value, other[path]), path
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, np.ndarray):
-        numbers = np.issubdtype(one.dtype, np.inexact)
-        return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=bool(numbers))
-    return type(one) is type(other) and bool(one == other or (one != one and other != other))
-
-
-def _of_one(found: Candidates, b: int) -> Candidates:
-    mine = found.take(found.query == b)
-    return Candidates(np.zeros(len(mine), np.int32), mine.item, mine.columns)
-
-
-def _lists(found: Candidates, queries: int) -> Ragged:
-    return Ragged(ops.pointers(found.query, queries), {"item": found.item})
-
-
-def _restricted(queries: Queries) -> Queries:
-    some = np.arange(len(queries), dtype=np.int32)
-    queries = queries.with_exclude(Ragged(np.arange(len(queries) + 1, dtype=np.int64), {"item": some}))
-    return queries.with_allowed(np.arange(20) % 4 > 0)
-
-
-def _pairs(lists: Ragged) -> set[tuple[int, int]]:
-    return set(zip(lists.owner.tolist(), lists["item"].tolist(), strict=True))
-
-
-def _allowed(queries: Queries, item: Rows) -> Mask:
-    mask: Mask = ops.gather(queries.allowed, item, True)
-    return mask
-
-
-def _labelled(world: World, found: Candidates) -> tuple[Candidates, Scores]:
-    """Candidates whose first column mostly tells what was taken."""
-    label: Column = np.nan_to_num(found.columns["first"], nan=0) > 4
-    return found, label.astype(np.float32)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from shortlist.protocols import Accountable, Additive, Reasoned
-from shortlist.testing.contracts import TOLERANCE, Contract, candidates, everything
+from shortlist.testing.checks import TOLERANCE, candidates, everything
+from shortlist.testing.contracts import Contract
 from shortlist.testing.world import World
 from shortlist.types import Candidates, Queries, Reason
 

@@ -18,7 +18,7 @@ from shortlist.progress import Turn, learning, tell, watched
 from shortlist.rank.fm import Fm
 from shortlist.rank.gbdt import Gbdt
 from shortlist.rank.learning import Learning
-from shortlist.testing.contracts import leaves
+from shortlist.testing.checks import leaves
 from shortlist.testing.world import synthetic
 from shortlist.types import Candidates
 

@@ -16,7 +16,7 @@ from shortlist.rank.mmoe import Mmoe, MmoeModel
 from shortlist.recall.popular import Popular
 from shortlist.release import Release
 from shortlist.scenarios import Scenarios
-from shortlist.testing.contracts import candidates
+from shortlist.testing.checks import candidates
 from shortlist.testing.world import stores, synthetic
 
 POPULAR = {"use": "recall.popular:Popular"}
