@@ -102,7 +102,7 @@ def _described(name: str, before: Column, now: Column) -> Described:
 
 def _anywhere(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(N,) rows with at least one value."""
-    covered: NDArray[np.bool_] = known.reshape(len(known), -1).any(axis=1)
+    covered: NDArray[np.bool_] = np.logical_or.reduce(known.reshape(len(known), -1), axis=1)
     return covered
 
 
