@@ -204,7 +204,7 @@ def run(ground: Ground, settings: Settings, models: Sequence[str]) -> list[Row]:
 def ranked(ground: Ground, settings: Settings) -> None:
     """The second stage, once a seed; the first of them beside everything else that was asked."""
     for seed in two_stage.SEEDS:
-        params = two_stage.params(ground.set, seed, lambda model: settings.of(ground, model, OWN))
+        params = two_stage.params(ground.set, ground.split.name, seed, lambda model: settings.of(ground, model, OWN))
         with Worker(OWN, "two-stage", ground.folder / "test", ground.environments) as worker:
             answered = worker.ask(params)
         name = "two-stage" if seed == two_stage.SEEDS[0] else f"two-stage-seed-{seed}"

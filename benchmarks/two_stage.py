@@ -12,49 +12,98 @@ from typing import Any
 SEEDS = (0, 1, 2)
 SUFFIX = "-two-stage"
 
-STAGES: Mapping[str, Mapping[str, Any]] = {
+WIDE = ("transitions", {"fade": 6.0, "half_life": 4.0, "power": 0.5, "source_power": 0.4, "window": 20})
+ORDERED: Mapping[str, Any] = {
+    "next": "transitions",
+    "wide": WIDE,
+    "ease": "ease-recent",
+    "als": "als-recent",
+    "knn": "itemknn-recent",
+    "slist": "slist",
+    "plain": "ease",
+}
+
+STAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "movielens-1m": {
-        "sources": {
-            "next": "transitions",
-            "wide": ("transitions", {"fade": 6.0, "half_life": 4.0, "power": 0.5, "source_power": 0.4, "window": 20}),
-            "ease": "ease-recent",
-            "als": "als-recent",
-            "knn": "itemknn-recent",
-            "slist": "slist",
-            "plain": "ease",
+        "leave-last": {
+            "sources": ORDERED,
+            "near": ("next", "ease", "knn", "slist", "plain"),
+            "windows": ("1d", "7d", "30d", "180d"),
+            "k": 200,
+            "learn": {"by": "newest", "likings": 12},
+            "others": 40,
+            "trees": {"rate": 0.06, "rows_in_leaf": 100},
         },
-        "near": ("next", "ease", "knn", "slist", "plain"),
-        "last": (1, 2, 5),
-        "windows": ("1d", "7d", "30d", "180d"),
-        "k": 200,
-        "likings": 8,
-        "others": 40,
-        "trees": {"rate": 0.06, "rows_in_leaf": 100},
+        "global": {
+            "sources": {
+                "next": "transitions",
+                "wide": WIDE,
+                "recent": "ease-recent",
+                "als": "als",
+                "ease": "ease",
+                "knn": "itemknn-recent",
+                "users": "userknn",
+                "trend": "trend",
+            },
+            "near": ("next", "recent", "ease", "knn"),
+            "windows": ("1d", "7d", "30d", "180d"),
+            "k": 200,
+            "learn": {"by": "later", "share": 0.1},
+            "others": 300,
+            "trees": {"objective": "binary", "trees": 150},
+        },
+    },
+    "movielens-100k": {
+        "leave-last": {
+            "sources": ORDERED,
+            "near": ("next", "ease", "knn", "slist", "plain"),
+            "windows": ("1d", "7d", "30d", "180d"),
+            "k": 200,
+            "learn": {"by": "newest", "likings": 8},
+            "others": 60,
+            "trees": {},
+        },
     },
     "beauty": {
-        "sources": {
-            "next": "transitions",
-            "wide": ("transitions", {"fade": 6.0, "half_life": 4.0, "power": 0.5, "source_power": 0.4, "window": 20}),
-            "knn": "itemknn-recent",
-            "als": "als-recent",
+        "leave-last": {
+            "sources": {
+                "next": "transitions",
+                "wide": WIDE,
+                "knn": "itemknn-recent",
+                "als": "als-recent",
+                "ease": ("ease-recent", {"half_life": 2.0, "reg": 200.0}),
+                "content": ("content", {}),
+            },
+            "near": ("next", "wide", "knn", "ease", "content"),
+            "windows": ("7d", "30d", "180d"),
+            "k": 150,
+            "learn": {"by": "newest", "likings": 3},
+            "others": 60,
+            "trees": {"leaves": 15, "rows_in_leaf": 200},
         },
-        "near": ("next", "wide", "knn"),
-        "last": (1, 2, 5),
-        "windows": ("7d", "30d", "180d"),
-        "k": 150,
-        "likings": 1,
-        "others": 60,
-        "trees": {},
+    },
+    "anime": {
+        "published": {
+            "sources": {"als": "als", "ease": "ease", "knn": "itemknn", "users": "userknn"},
+            "near": ("ease", "knn"),
+            "windows": (),  # its ratings have no times
+            "k": 150,
+            "learn": {"by": "lot"},
+            "others": 60,
+            "trees": {},
+        },
     },
 }
-"""By set. A source is a model under its name in `spaces.SPACES`, or one with other settings beside the tuned ones."""
+"""By set and split. A source is a model under its name in `spaces.SPACES`, or one with these settings alone."""
+
+LAST = (1, 2, 5)  # likings that candidates are compared with, one number of them after the other
 
 
-def params(name: str, seed: int, tuned: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
+def params(name: str, split: str, seed: int, tuned: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
     """What the worker needs to know; `tuned` gives the settings of a model alone."""
-    stage = dict(STAGES[name])
+    stage = dict(STAGES[name][split])
     sources = {}
     for source, told in stage.pop("sources").items():
-        model, other = (told, {}) if isinstance(told, str) else told
-        sources[source] = {"model": model, "params": {**tuned(model), **other}}
-    return {**stage, "sources": sources, "seed": seed}
+        model, given = (told, tuned(told)) if isinstance(told, str) else told
+        sources[source] = {"model": model, "params": given}
+    return {**stage, "last": LAST, "sources": sources, "seed": seed}

@@ -17,7 +17,7 @@ from shortlist import ops
 from shortlist.batch.train import labelled
 from shortlist.dataset import Dataset
 from shortlist.eval import metrics, offline
-from shortlist.eval.protocol import Part, newest
+from shortlist.eval.protocol import Part, hold_out, joined, later, newest
 from shortlist.features.counts import Counts
 from shortlist.features.near import Near
 from shortlist.features.pace import Pace
@@ -169,19 +169,21 @@ def fused(job: Asked, params: Mapping[str, Any]) -> Answer:
 
 
 def two_stage(job: Asked, params: Mapping[str, Any]) -> Answer:
-    """Sources of this job's train, ranked by trees that learned from the newest `likings` of each person in it.
+    """Sources of this job's train, ranked by trees that learned from the newest part of it.
 
-    While the trees learn, the sources have seen nothing of those likings, nor of what came after.
+    While the trees learn, the sources have seen nothing of the likings they learn from, nor of what came after.
     """
     start = perf_counter()
-    past, part = newest(job.train, params["likings"])
+    past, part = LEARNED_FROM[params["learn"]["by"]](job.train, params["learn"])
     learning = staged(params, past)
+    fitted = perf_counter()
     found, label = labelled(learning, part.queries, part.relevant.owner, part.relevant["item"], others=params["others"])
     told = perf_counter()
     scorer = Gbdt(**params["trees"]).learn(found, label, seed=params["seed"])
     print(
-        f"  candidates of {len(part):,} likings, {label.sum() / len(part):.3f} of them found: {told - start:.0f} s;"
-        f" {len(scorer.root)} trees: {perf_counter() - told:.0f} s",
+        f"  sources: {fitted - start:.0f} s; candidates of {len(part):,} questions, {label.sum():,.0f} of"
+        f" {len(part.relevant['item']):,} answers found: {told - fitted:.0f} s; {len(scorer.root)} trees:"
+        f" {perf_counter() - told:.0f} s",
         file=sys.stderr,
         flush=True,
     )
@@ -189,18 +191,30 @@ def two_stage(job: Asked, params: Mapping[str, Any]) -> Answer:
     return lambda: offline.ask(lambda queries, k: whole.recommend(queries, k)[0], job.part, job.k)
 
 
+def _by_lot(train: Dataset) -> tuple[Dataset, Part]:
+    split = hold_out(train)
+    return split.train, joined([split.valid, split.test])
+
+
+LEARNED_FROM: Mapping[str, Callable[[Dataset, Mapping[str, Any]], tuple[Dataset, Part]]] = {
+    "newest": lambda train, how: newest(train, how["likings"]),
+    "later": lambda train, how: later(train, how["share"]),
+    "lot": lambda train, how: _by_lot(train),
+}
+
+
 def staged(params: Mapping[str, Any], train: Dataset) -> Pipeline:
     """The first stage, and all that the second one reads."""
     sources = {name: source(each["model"], each["params"], train) for name, each in params["sources"].items()}
-    judges = {name: each for name, each in sources.items() if isinstance(each, Scorer)}
+    judges = {name: each for name, each in sources.items() if callable(getattr(each, "score", None))}
     near = {name: judges[name] for name in params["near"]}
     features: dict[str, Feature] = {
         "standing": Standing(judges),
         "scores": ModelScores(judges),
         "near": Near(near, tuple(params["last"])),
-        "counts": Counts(tuple(params["windows"])).fit(train, seed=SEED),
-        "pace": Pace(),
     }
+    if params["windows"]:
+        features |= {"counts": Counts(tuple(params["windows"])).fit(train, seed=SEED), "pace": Pace()}
     return Pipeline({name: Recall(each, params["k"]) for name, each in sources.items()}, features=features)
 
 

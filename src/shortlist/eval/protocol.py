@@ -98,7 +98,32 @@ def newest(data: Dataset, likings: int) -> tuple[Dataset, Part]:
     for place in range(1, likings + 1):
         chosen = places.position[(places.left == place) & (places.count >= place + 2)]
         first[data.events.user[chosen]] = places.rank[chosen]
-    return data.only(places.rank < first[data.events.user]), _joined([part for _, part in parts])
+    return data.only(places.rank < first[data.events.user]), joined([part for _, part in parts])
+
+
+def later(data: Dataset, share: float = 0.1, moments: int = 1) -> tuple[Dataset, Part]:
+    """Questions at `moments` moments that cut the last `share` of all events into equal parts, about everything that is
+    new in the part that follows; and what came before the first of them.
+
+    Each question is asked of all that its person did before its moment. Where `global_time` asks about a time to come,
+    rankers learn from such questions.
+    """
+    if not (0 < share < 1 and moments >= 1):
+        raise ConfigError(
+            f"share={share:g} and moments={moments} leave nothing to learn from or to ask",
+            where="questions about later",
+            hint="Give a share between 0 and 1, and at least one moment.",
+        )
+    _check(len(data) > 0, "later", "there are no events")
+    time, known = data.events.time, _known(data)
+    starts = [int(time[int(len(data) * (1 - share * (1 - part / moments)))]) for part in range(moments)]
+    parts = [
+        _asked_after(data.before(start), data.only((time >= start) & (time < stop)), known)
+        for start, stop in zip(starts, [*starts[1:], int(time[-1]) + 1], strict=True)
+    ]
+    past = data.before(starts[0])
+    _check(bool(len(past) and any(len(part) for part in parts)), "later", "one side of the cut holds nothing new")
+    return past, joined(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +156,8 @@ class _Places:
         return before, Part(events.user[who], events.time[who], history, relevant, _known(self.data))
 
 
-def _joined(parts: Sequence[Part]) -> Part:
-    """The questions of all parts, which know the same items."""
+def joined(parts: Sequence[Part]) -> Part:
+    """The questions of all parts, which know the same items, one part after the other."""
 
     def lists(each: Sequence[Ragged]) -> Ragged:
         length = np.concatenate([one.length for one in each])

@@ -225,3 +225,34 @@ def test_the_newest_likings_are_asked_for_one_by_one(rows, likings):
     for user in range(USERS):
         whole = [item for who, item, _ in rows if who == user]
         assert events_of(past, user) == (whole[: expected[user][0]] if user in expected else whole)
+
+
+@given(histories, st.sampled_from([0.2, 0.5, 0.9]), st.integers(1, 3))
+def test_later_asks_of_the_past_about_everything_new_that_follows(rows, share, moments):
+    data = dataset(rows)
+    try:
+        past, part = protocol.later(data, share, moments)
+    except DataError as nothing:
+        assert "nothing new" in str(nothing) or "no events" in str(nothing)
+        return
+    time, events = data.events.time, data.events
+    assert (past.events.time < part.time.min()).all()
+    assert len(past) == (time < time[int(len(data) * (1 - share))]).sum()
+    starts = sorted({int(time[int(len(data) * (1 - share * (1 - at / moments)))]) for at in range(moments)})
+    assert set(part.time.tolist()) <= set(starts)
+    pairs = set()
+    for at, (user, now) in enumerate(zip(part.user.tolist(), part.time.tolist(), strict=True)):
+        one = part.take(np.array([at]))
+        before = events.item[(events.user == user) & (time < now)]
+        assert one.history["item"].tolist() == before.tolist()
+        stop = next((start for start in starts if start > now), int(time[-1]) + 1)
+        after = (events.user == user) & (time >= now) & (time < stop) & (data.weight > 0)
+        assert set(one.relevant["item"].tolist()) == set(events.item[after].tolist()) - set(before.tolist())
+        pairs.add((user, now))
+    assert len(pairs) == len(part)
+
+
+def test_questions_about_later_need_a_share_and_a_moment():
+    for share, moments in ((0.0, 1), (1.0, 1), (0.5, 0)):
+        with pytest.raises(ConfigError, match="leave nothing to learn from or to ask"):
+            protocol.later(dataset([(0, 0, RATE)]), share, moments)
