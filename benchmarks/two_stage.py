@@ -30,8 +30,8 @@ STAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "near": ("next", "ease", "knn", "slist", "plain"),
             "windows": ("1d", "7d", "30d", "180d"),
             "k": 200,
-            "learn": {"by": "newest", "likings": 12},
-            "others": 40,
+            "learn": {"by": "newest", "likings": 8},
+            "others": 80,
             "trees": {"rate": 0.06, "rows_in_leaf": 100},
         },
         "global": {
