@@ -87,6 +87,7 @@ SPACES: Mapping[str, Space] = {
         "asymmetry": (0.3, 0.5, 0.7),
         **_RECENCY,
     },
+    "models.pointwise:Pointwise": {"least": (2, 5, 10), "facts": (4, 8, 16)},
     "models.profile:Profile": {"shrink": (1e3, 1e4, 5e4), "weight": (0.3, 0.5, 0.7, 1.0)},
     "models.rp3beta:Rp3Beta": {
         "neighbours": NEIGHBOURS,

@@ -398,6 +398,7 @@ def test_every_model_has_a_space() -> None:
 def test_every_value_of_a_space_is_one_that_the_recipe_takes(use: str, world: World) -> None:
     table = {"use": use, **({"source": {"model": "ease"}} if use == "recall.recent:Recent" else {})}
     table |= {"column": "genres"} if use == "recall.expansion:Expansion" else {}
+    table |= {"ranker": {"use": "rank.logistic:Logistic"}} if use == "models.pointwise:Pointwise" else {}
     settings = parse({"train": {"models": {"it": table}}})
     target = OfModel(settings, stores(world), "it")
     for name, values in SPACES[use].items():
