@@ -258,10 +258,11 @@ def parse(given: Table, *, home: Path = Path()) -> Settings:
             duration(length)
         except ConfigError as error:
             raise ConfigError(error.message, where=where, hint=error.hint) from None
-    if settings.train.likings < 1 or min(settings.train.others, settings.train.uniform) < 0:
+    counts = (settings.train.others, settings.train.uniform, settings.train.impressions)
+    if settings.train.likings < 1 or min(counts) < 0:
         raise ConfigError(
-            f"likings is {settings.train.likings}, others {settings.train.others}, uniform {settings.train.uniform}: at"
-            " least 1, and 0 or more",
+            f"likings is {settings.train.likings}, others {settings.train.others}, uniform {settings.train.uniform},"
+            f" impressions {settings.train.impressions}: at least 1, and 0 or more",
             where="train",
         )
     if not 0 <= settings.train.position < float("inf"):

@@ -295,7 +295,8 @@ class Pipeline:
         return fused
 
     def _fuse(self, queries: Queries, found: Candidates) -> Scores:
-        proposed = {name: found.columns[name] for name in self.sources if name in found.columns}
+        votes = [name for name in self.sources if name in found.columns and "." not in name]  # given lists have none
+        proposed = {name: found.columns[name] for name in votes}
         return ops.reciprocal_rank(found.query, proposed, len(queries))
 
     def _order(self, trace: Trace, queries: Queries, found: Candidates, k: int) -> Positions:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import tomllib
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from importlib.util import find_spec
@@ -218,6 +219,17 @@ def test_one_command_begins_where_there_is_nothing(
     assert file.stat().st_mode & 0o077 == 0  # the URL of a server holds a password
     assert "reads something else" in run("--from", "sqlite:///other.db", code=8)
     assert "--into names a table" in run("--into", "lists", code=2)
+    assert "is not the name of a table" in run("--from", "sqlite:///films.db", "--into", "my-list", code=2)
+
+
+def test_a_url_is_written_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = 'mysql://reader:se\\xr"et@127.0.0.1:9/films'
+    with pytest.raises(SystemExit) as left:
+        app.main(["predict", "1", "Film", "--from", url])
+    assert left.value.code not in (0, 2, 3)
+    table = tomllib.loads((tmp_path / "shortlist.toml").read_text())
+    assert {each["source"].partition("#")[0] for each in table["ingest"].values()} == {url}
 
 
 def test_one_command_from_mariadb(

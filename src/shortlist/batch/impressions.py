@@ -42,19 +42,15 @@ class Shown:
         events = data.events
         showing, taking = _showing(data)
         event = np.flatnonzero(showing | taking)
-        user, item, time, request = (each[event] for each in (events.user, events.item, events.time, events.request))
-        order = np.lexsort((taking[event], time, item, user))  # what is shown and taken at once was shown first
-        place = np.arange(len(event))
-        last = np.maximum.accumulate(np.where(showing[event][order], place, -1))
-        before = order[np.maximum(last, 0)]
-        known = (last >= 0) & (user[before] == user[order]) & (item[before] == item[order])
-        same = np.where(request[order] > 0, request[before] == request[order], time[order] - time[before] <= SOON)
-        answers = taking[event][order] & known & same
-        label = taking[event].astype(np.float32)
+        user, item, request, time = events.user[event], events.item[event], events.request[event], events.time[event]
+        shown, taken, named = showing[event], taking[event], request > 0
+        here, before = _last_shown(shown, taken, time, user, item, request), _last_shown(shown, taken, time, user, item)
+        soon = (before >= 0) & (time - time[before] <= SOON)
+        before = np.where(named, here, np.where(soon, before, -1))
+        answers = taken & (before >= 0)
+        label = taken.astype(np.float32)
         label[before[answers]] = 1
-        alone = np.ones(len(event), np.bool_)
-        alone[order[answers]] = False
-        return Shown._asked(events, event[alone], label[alone])
+        return Shown._asked(events, event[~answers], label[~answers])
 
     @staticmethod
     def _asked(events: Events, event: Positions, label: Scores) -> Shown:
@@ -118,17 +114,19 @@ def cut(data: Dataset, most: int = 0) -> tuple[Dataset, Shown]:
     return data.before(int(time[first])), kept
 
 
-def replay(pipeline: Pipeline, data: Dataset, shown: Shown) -> Iterator[Read]:
+def replay(pipeline: Pipeline, data: Dataset, shown: Shown, since: int | None = None) -> Iterator[Read]:
     """What the features of `pipeline` say of `shown`, at its moment.
 
-    They were fitted on the events before the first of them, and are told of the rest of `data` block by block, each
-    after it was read: nothing of a block is known to what counts, however it counts.
+    They were fitted on the events before `since` (None = the first of `shown`), and are told of the rest of `data`
+    block by block, each after it was read: nothing of a block is known to what counts, however it counts. They know
+    all of it afterwards: no other replay may read them.
     """
     if not len(shown):
         return
     histories = _Histories.of(data)
-    time, told = data.events.time, 0
-    told = int(np.searchsorted(time, time[shown.event[0]]))
+    time = data.events.time
+    told = int(np.searchsorted(time, time[shown.event[0]] if since is None else since))
+    once = {id(feature): feature for feature in pipeline.features.values()}.values()
     for start in range(0, len(shown), BLOCK):
         block = shown.take(np.arange(start, min(start + BLOCK, len(shown))))
         queries, found = _asked(data, histories, block)
@@ -136,7 +134,7 @@ def replay(pipeline: Pipeline, data: Dataset, shown: Shown) -> Iterator[Read]:
             found = found.with_columns(feature.columns(queries, found))
         yield Read(queries, found, block.label)
         upto = int(np.searchsorted(time, time[block.event[-1]]))
-        for feature in pipeline.features.values():
+        for feature in once:
             feature.update(data.events.take(np.arange(told, upto)))
         told = upto
 
@@ -149,6 +147,21 @@ def labelled(pipeline: Pipeline, data: Dataset, shown: Shown) -> tuple[Candidate
         labels.append(read.label)
         questions += len(read.queries)
     return Candidates.concat(parts), np.concatenate(labels)
+
+
+def _last_shown(
+    shown: NDArray[np.bool_], taken: NDArray[np.bool_], time: NDArray[np.int64], *group: NDArray[np.generic]
+) -> NDArray[np.int64]:
+    """(N,) position of the last showing of the same group that is not later; -1 = none. What is shown and taken at
+    once was shown first."""
+    order = np.lexsort((taken, time, *group))
+    last = np.maximum.accumulate(np.where(shown[order], np.arange(len(order)), -1))
+    before, known = order[np.maximum(last, 0)], last >= 0
+    for key in group:
+        known &= key[before] == key[order]
+    found = np.full(len(order), -1, np.int64)
+    found[order[known]] = before[known]
+    return found
 
 
 def _showing(data: Dataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from shortlist.batch.impressions import Shown, replay
+from shortlist.batch.impressions import Read, Shown, replay
 from shortlist.batch.steps import by_role
-from shortlist.batch.train import Progress, judging, learn_rankers, quiet, train
+from shortlist.batch.train import Progress, judging, learn_rankers, learners, quiet, train
 from shortlist.config import Settings
 from shortlist.dataset import Dataset, duration
 from shortlist.errors import ConfigError, DataError, NotFound
@@ -48,6 +48,13 @@ def judge(
             raise NotFound(f"no pipeline {name!r}; there are: {', '.join(settings.pipelines)}", where="--pipeline")
         if not settings.pipelines[name].rank:
             raise ConfigError("ranks by no probability", where=f"pipelines.{name}", hint="give it a rank")
+    asked = replace(settings, pipelines={name: judging(settings.pipelines[name]) for name in names})
+    if settings.train.validation != "impressions" and (lists := learners(asked, by_role(stores))):
+        raise ConfigError(
+            f"is {settings.train.validation!r}: what {next(iter(lists))} learns from lists is no judge of impressions",
+            where="train.validation",
+            hint='validation = "impressions"',
+        )
     shown = Shown.of(data)
     time = data.events.time[shown.event]
     start = int(data.events.time[-1]) + 1 - duration(window) if len(data) else 0
@@ -57,22 +64,24 @@ def judge(
             f"the last {window} hold {len(later):,} of {len(shown):,} impressions: there must be some, and some before",
             where="--impressions",
         )
-    wanted = replace(settings, pipelines={name: judging(settings.pipelines[name]) for name in names})
-    learned = learn_rankers(wanted, past, by_role(stores), progress=progress)
-    trained = train(wanted, past, by_role(stores), learned=learned, progress=progress)
     usual = float(shown.label[time < start].mean())
     label, user = later.label, data.events.user[later.event]
-    said = {name: _said(name, trained.pipelines[name], data, later, usual) for name in names}
+    said: dict[str, Scores] = {}
+    for name in names:  # one after the other: features are told of what comes, so nobody shares them
+        alone = replace(settings, pipelines={name: asked.pipelines[name]})
+        learned = learn_rankers(alone, past, by_role(stores), progress=progress)
+        pipeline = train(alone, past, by_role(stores), learned=learned, progress=progress).pipelines[name]
+        said[name] = _said(name, pipeline, replay(pipeline, data, later, start), usual)
     return Said(said, label, user, len(shown) - len(later))
 
 
-def _said(name: str, pipeline: Pipeline, data: Dataset, later: Shown, usual: float) -> Scores:
+def _said(name: str, pipeline: Pipeline, reads: Iterable[Read], usual: float) -> Scores:
     scorer = pipeline.scorer
     if scorer is None:
         raise DataError(
             "its ranker learned nothing", where=f"pipelines.{name}", hint="load more of what was shown and taken"
         )
-    score = np.concatenate([scorer.score(read.queries, read.found) for read in replay(pipeline, data, later)])
+    score = np.concatenate([scorer.score(read.queries, read.found) for read in reads])
     if np.nanmin(score, initial=0) < 0 or np.nanmax(score, initial=1) > 1:
         raise ConfigError(
             f"{type(scorer).__name__} gives scores from {np.nanmin(score):g} to {np.nanmax(score):g}, no probabilities",

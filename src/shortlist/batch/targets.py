@@ -181,6 +181,12 @@ class OfPipeline:
         self.knobs = {}
         space: dict[str, Sequence[Any]] = {}
         unfitted = _builder(settings, stores, dict.fromkeys(settings.train.models))
+        if settings.train.validation == "impressions" and rankers_of(unfitted, settings.pipelines[name], self.where):
+            raise ConfigError(
+                "its ranker learns from what was shown, and trials are judged by lists",
+                where=self.where,
+                hint="tune its models (--model), and judge the ranker with: shortlist evaluate --impressions 1d",
+            )
         stages = {f"sources.{source}": table for source, table in self._table["sources"].items()}
         for key, table in stages.items():
             self.knobs[f"{key}.k"] = Knob(int, table.get("k", 100))
@@ -209,7 +215,8 @@ class OfPipeline:
     def on(self, ground: Ground) -> Climb:
         settings, stores = self._settings, self._stores
         models = _models(settings, ground.train, stores, self._table)
-        held = hidden(settings, ground.train) if self._table["rank"] or self._table["coarse"]["rank"] else None
+        learns = settings.train.validation != "impressions" and (self._table["rank"] or self._table["coarse"]["rank"])
+        held = hidden(settings, ground.train) if learns else None
         before = _models(settings, held[0], stores, self._table) if held else {}
 
         def climb(params: Params) -> Iterator[tuple[int, Values]]:

@@ -95,9 +95,7 @@ def learn_rankers(
 ) -> dict[str, Scorer]:
     """A scorer for each pipeline whose `rank` learns from candidates, and as NAME.coarse for each whose coarse ranker
     does; empty when nobody can be held out."""
-    unfitted = Builder({}, stores, lambda component, where: component, settings.releases.trust)
-    rankers = {name: rankers_of(unfitted, table, f"pipelines.{name}") for name, table in settings.pipelines.items()}
-    rankers = {name: each for name, each in rankers.items() if each}
+    rankers = learners(settings, stores)
     if not rankers:
         return {}
     if settings.train.validation == "impressions":
@@ -132,17 +130,24 @@ def _learned_from_impressions(
             judges[coarse_of(name)] = stages["coarse"]
         if "fine" in stages:
             tables[name], judges[name] = judging(table), stages["fine"]
-    fitted = _fit(replace(settings, pipelines=tables), past, stores, {}, progress)
     weight = shown.weights(data, settings.train.position) if settings.train.position else None
     learned: dict[str, Scorer] = {}
     for name, ranker in judges.items():
-        start = perf_counter()
+        alone = replace(settings, pipelines={name: tables[name]})  # features of its own: they are told of what comes
+        fitted, start = _fit(alone, past, stores, {}, progress), perf_counter()
         found, label = impressions.labelled(fitted.pipelines[name], data, shown)
         with learning(f"ranker of {name}"):
             learned[name] = ranker.learn(found, label, seed=settings.train.seed, weight=weight)
         told = f"ranker of {name}: {int(label.sum()):,} of {len(label):,} impressions taken"
         progress(told, perf_counter() - start)
     return learned
+
+
+def learners(settings: Settings, stores: Mapping[str, object]) -> dict[str, dict[str, Ranker]]:
+    """What of each pipeline learns from candidates, by stage; pipelines without are left out."""
+    unfitted = Builder({}, stores, lambda component, where: component, settings.releases.trust)
+    rankers = {name: rankers_of(unfitted, table, f"pipelines.{name}") for name, table in settings.pipelines.items()}
+    return {name: each for name, each in rankers.items() if each}
 
 
 def rankers_of(builder: Builder, table: PipelineTable, where: str) -> dict[str, Ranker]:
@@ -158,7 +163,8 @@ def rankers_of(builder: Builder, table: PipelineTable, where: str) -> dict[str, 
 
 def judging(table: PipelineTable) -> PipelineTable:
     """What of a pipeline judges items that others proposed."""
-    return PipelineTable(features={**table.coarse.features, **table.features}, rank=table.rank)
+    coarse = {f"coarse.{name}": each for name, each in table.coarse.features.items()}
+    return PipelineTable(features={**coarse, **table.features}, rank=table.rank)
 
 
 def hidden(settings: Settings, data: Dataset) -> tuple[Dataset, Part] | None:

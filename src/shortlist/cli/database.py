@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,9 +75,10 @@ def _configured(screen: Screen, url: str, config: Path) -> Settings:
         if find_spec("torch") is None:
             text = text.partition(NETWORKS)[0].replace(NAMED, "]")
             screen.say("without networks, which PyTorch would learn: pip install 'shortlist[torch]'")
+        text = text.replace(f'"{THERE}#', f"{json.dumps(url, ensure_ascii=False)[:-1]}#")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)  # the URL may hold a password
-        file.write_text(text.replace(f'"{THERE}#', f'"{url}#'), "utf-8")
+        file.write_text(text, "utf-8")
         screen.say(f"written: {file}")
     settings = load(file, os.environ)
     if any(not mapping.source.startswith(f"{url}#") for mapping in settings.ingest.values()) or not settings.ingest:

@@ -54,6 +54,8 @@ def predict(
     screen = Screen(json=json, quiet=quiet)
     if into and not source:
         raise Usage("--into names a table of the database of --from", hint="shortlist lists URL#TABLE writes to any")
+    if into and not into.isidentifier():
+        raise Usage(f"--into {into!r} is not the name of a table", hint="letters, digits and _")
     done = from_database(screen, source, config, into) if source else {}
     with asked(load(config)) as service:
         named = _named(service, titles)

@@ -89,6 +89,12 @@ class EventLoad:
             raise ConfigError(
                 'these stores cannot hold events: unknown_items = "hold"', hint='use "create" or "reject"'
             )
+        if mapping.unknown_items == "hold" and mapping.context:
+            raise ConfigError(
+                f"context = {list(mapping.context)} is not kept with events that are held",
+                where="ingest",
+                hint='unknown_items = "create" or "reject", or load the items first and leave "hold" away',
+            )
         self.had_items = self.catalog.size("item") > 0
 
     @property

@@ -87,6 +87,9 @@ class EmbeddedLog:
 
     def scan(self, start: str = "", stop: str = "") -> Iterator[tuple[str, Events]]:
         """Batches of at most a million events. Context columns that an event lacks read as "no value"."""
+        if self._database.read_only:  # another process writes, and may have met columns since
+            with self._database.read() as sql:
+                self._context = _context(sql)
         end = int(self.end())
         at, last = self._position(start, 0, end), self._position(stop, end, end)
         while at < last:
@@ -266,8 +269,7 @@ class EmbeddedLog:
         folder = self._database.folder / "events"
         with self._database.read() as sql:
             files = [file for (file,) in sql.execute("SELECT file FROM segment ORDER BY first")]
-            for name, dtype, shape in sql.execute("SELECT name, dtype, shape FROM context"):
-                self._context[name] = np.dtype(dtype), tuple(json.loads(shape))
+            self._context = _context(sql)
             self._erased = _marked(self._erased, np.array([row for (row,) in sql.execute("SELECT user FROM gone")]))
             _, tail = _tail(sql, 0)
         self._database.sweep("events", files)
@@ -318,7 +320,14 @@ class EmbeddedLog:
                     [(name, column.dtype.str, json.dumps(column.shape[1:])) for name, column in fresh.items()],
                 )
             failpoints.at("log.context")
-            self._context |= {name: (column.dtype, column.shape[1:]) for name, column in fresh.items()}
+            told = {name: (column.dtype, column.shape[1:]) for name, column in fresh.items()}
+            self._context = {**self._context, **told}  # another one: who reads goes through the one before
+
+
+def _context(sql: Any) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+    """Dtype and shape of each context column that any event has."""
+    rows = sql.execute("SELECT name, dtype, shape FROM context")
+    return {name: (np.dtype(dtype), tuple(json.loads(shape))) for name, dtype, shape in rows}
 
 
 def _end(sql: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +63,11 @@ def test_requests_say_what_belongs_together() -> None:
     rows = [(0, 1, SHOWN, 10), (0, 1, SHOWN, 20), (0, 1, CLICK, 9000)]
     assert told(events(rows, [5, 6, 6])) == [(1, 10, 0), (1, 20, 1)]
     assert told(events(rows, [5, 6, 7])) == [(1, 10, 0), (1, 20, 0), (1, 9000, 1)]
+
+
+def test_a_click_answers_its_own_request_though_the_item_was_shown_in_another_since() -> None:
+    rows = [(0, 1, SHOWN, 1), (0, 1, SHOWN, 2), (0, 1, CLICK, 3)]
+    assert told(events(rows, [11, 22, 11])) == [(1, 1, 1), (1, 2, 0)]
 
 
 def test_views_are_neither_shown_nor_taken() -> None:
@@ -222,6 +228,17 @@ def test_both_stages_learn_from_impressions_each_from_its_features_and_by_place(
         },
     }
     learned = learn_rankers(config.parse(table), data, {})
+    home = table["pipelines"]["home"]
+    table["train"]["models"] = {"counts": home["coarse"]["features"]["counts"]}
+    shared = copy.deepcopy(table)
+    shared["pipelines"]["home"]["coarse"]["features"] = {"counts": {"model": "counts"}}
+    shared["pipelines"]["home"]["features"] |= {"more": {"model": "counts"}}
+    once = copy.deepcopy(table)
+    once["pipelines"]["home"]["features"] |= {"more": home["coarse"]["features"]["counts"]}
+    for both in zip(*(learn_rankers(config.parse(each), data, {}).values() for each in (shared, once)), strict=True):
+        assert isinstance(both[0], LogisticModel)
+        assert isinstance(both[1], LogisticModel)
+        np.testing.assert_array_equal(both[0].number, both[1].number)  # what one stage was told the other does not know
     columns = {
         name: {each.name.partition(".")[0] for each in scorer.layout.fields}
         for name, scorer in learned.items()

@@ -111,12 +111,13 @@ def test_builder_names_unknown_fields_and_models():
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ({"likings": 0}, "likings is 0, others 0, uniform 0: at least 1"),
+        ({"likings": 0}, "likings is 0, others 0, uniform 0, impressions 0: at least 1"),
         ({"others": -1}, "likings is 1, others -1"),
         ({"uniform": -5}, "others 0, uniform -5"),
         ({"position": -1.0, "validation": "impressions"}, "is -1.0, expected a number of at least 0"),
         ({"position": 0.5}, "impressions have places and are their own negatives"),
         ({"uniform": 5, "validation": "impressions"}, "candidates have none, and are drawn"),
+        ({"impressions": -1, "validation": "impressions"}, "impressions -1: at least 1, and 0 or more"),
         ({"likings": 4, "validation": "global"}, "held out by leave-last, not by global"),
     ],
 )

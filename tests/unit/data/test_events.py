@@ -231,6 +231,12 @@ def test_holding_needs_a_place(tmp_path: Path) -> None:
         load(path, mapping, stores.catalog, stores.log, kinds=Kinds(), now=NOW, rejects=tmp_path / "r")
 
 
+def test_what_is_held_keeps_no_context(shop: Shop) -> None:
+    path = shop.write("user_id,item_id,pid\n1,a,7\n")
+    with pytest.raises(ConfigError, match="is not kept with events that are held"):
+        shop.load(path, unknown_items="hold", context=("pid",))
+
+
 # ids
 
 

@@ -125,5 +125,7 @@ def test_every_batch_has_every_context_column(tmp_path: Path) -> None:
     with Embedded.open(tmp_path) as store:
         store.log.append(events(list(range(60)), {"pid": np.arange(60, dtype=np.int64)}))
         store.log.append(events([100, 101]))
-        read = Events.concat([batch for _, batch in store.log.scan()])
-        assert read.columns["pid"].tolist() == [*range(60), -1, -1]
+        with Embedded.open(tmp_path, read_only=True) as reader:
+            for log in (store.log, reader.log):
+                read = Events.concat([batch for _, batch in log.scan()])
+                assert read.columns["pid"].tolist() == [*range(60), -1, -1]
