@@ -23,12 +23,13 @@ ORDERED: Mapping[str, Any] = {
     "plain": "ease",
 }
 
+WINDOWS = ("1d", "7d", "30d", "180d")
 STAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "movielens-1m": {
         "leave-last": {
             "sources": ORDERED,
             "near": ("next", "ease", "knn", "slist", "plain"),
-            "windows": ("1d", "7d", "30d", "180d"),
+            "windows": WINDOWS,
             "k": 200,
             "learn": {"by": "newest", "likings": 8},
             "others": 80,
@@ -46,7 +47,7 @@ STAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
                 "trend": "trend",
             },
             "near": ("next", "recent", "ease", "knn"),
-            "windows": ("1d", "7d", "30d", "180d"),
+            "windows": WINDOWS,
             "k": 200,
             "learn": {"by": "later", "share": 0.1},
             "others": 300,
@@ -57,7 +58,7 @@ STAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "leave-last": {
             "sources": ORDERED,
             "near": ("next", "ease", "knn", "slist", "plain"),
-            "windows": ("1d", "7d", "30d", "180d"),
+            "windows": WINDOWS,
             "k": 200,
             "learn": {"by": "newest", "likings": 8},
             "others": 60,

@@ -151,7 +151,7 @@ def single(name: str) -> Callable[[Asked, Mapping[str, Any]], Answer]:
 def pipeline(sources: Mapping[str, Source], scorer: Scorer | None = None) -> Pipeline:
     """All sources; each that can judges every candidate."""
     recalls = {name: Recall(each, PROPOSED) for name, each in sources.items()}
-    judges = {name: each for name, each in sources.items() if callable(getattr(each, "score", None))}
+    judges = {name: each for name, each in sources.items() if isinstance(each, Scorer)}
     return Pipeline(recalls, features={"scores": ModelScores(judges)}, scorer=scorer)
 
 
@@ -206,7 +206,7 @@ LEARNED_FROM: Mapping[str, Callable[[Dataset, Mapping[str, Any]], tuple[Dataset,
 def staged(params: Mapping[str, Any], train: Dataset) -> Pipeline:
     """The first stage, and all that the second one reads."""
     sources = {name: source(each["model"], each["params"], train) for name, each in params["sources"].items()}
-    judges = {name: each for name, each in sources.items() if callable(getattr(each, "score", None))}
+    judges = {name: each for name, each in sources.items() if isinstance(each, Scorer)}
     near = {name: judges[name] for name in params["near"]}
     features: dict[str, Feature] = {
         "standing": Standing(judges),

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shortlist import ops
-from shortlist.pipeline import FilterFailed, Pipeline, Trace
+from shortlist.pipeline import FilterFailed, GivenLists, Pipeline, Trace
 from shortlist.protocols import Catalog, Filter
 from shortlist.recall.given import Given
 from shortlist.types import Candidates, Mask, Queries, Ragged, Rows, Scores
@@ -153,11 +153,11 @@ class Ladder:
         }
         bare = Pipeline({}, guards, optional=pipeline.optional)
         lists, age = self._stale(scenario, queries)
-        for rung, source in ((STALE, _Lists(lists)), (POPULAR, pipeline.fallback), (STATIC, self._everything)):
+        for rung, source in ((STALE, GivenLists(lists)), (POPULAR, pipeline.fallback), (STATIC, self._everything)):
             places = k - np.bincount(slate.query, minlength=len(queries))
             needy = np.flatnonzero((places > 0) & (lost | (rung == STATIC)))
             if source is not None and len(needy):
-                own_lists = _Lists(lists.take(needy)) if rung == STALE else source
+                own_lists = GivenLists(lists.take(needy)) if rung == STALE else source
                 slate = self._filled(replace(bare, fallback=own_lists), rung, queries, slate, needy, places, trace)
         blind = any(guard.blind for name, guard in guards.items() if name not in pipeline.optional)
         if failed is not None and blind:
@@ -210,20 +210,6 @@ class Ladder:
             if shown is not None:
                 age[b] = (queries.time[b] - shown.time) / 1e6
         return Ragged.of(lists, {"item": np.int32}), age
-
-
-@dataclass(frozen=True, slots=True)
-class _Lists:
-    """A source that proposes to each query a list of its own."""
-
-    lists: Ragged  # B lists of "item"
-
-    def recall(self, queries: Queries, k: int) -> Candidates:
-        query, item = self.lists.owner, self.lists["item"]
-        allowed = ops.permitted(query, item, queries.exclude, queries.allowed)
-        query, item = query[allowed], item[allowed]
-        place = np.arange(len(item)) - ops.pointers(query, len(queries))[:-1][query]
-        return Candidates(query, item, {"score": -place.astype(np.float32)}).take(place < k)
 
 
 @dataclass

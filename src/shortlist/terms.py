@@ -4,6 +4,7 @@ JASIS 1990)."""
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,8 +32,9 @@ class Facet:
     def weighed(self, column: Column) -> Ragged:
         """The known terms of each value ("item": place in `term`, "weight"), of length 1 together."""
         place = {term: at for at, term in enumerate(self.term.tolist())}
-        row, term = _said(column)
-        return _weighed(row, np.array([place.get(each, -1) for each in term], np.int32), self.rarity, len(column))
+        row, code, term = _said(column)
+        known = np.array([place.get(each, -1) for each in term.tolist()], np.int32)
+        return _weighed(row, known[code], self.rarity, len(column))
 
     def vectors(self, column: Column) -> Vectors:
         """(R, D) the components of each value's terms, added up by weight."""
@@ -42,9 +44,8 @@ class Facet:
 
 def facet(name: str, column: Column, least: int, most: int) -> Facet:
     """The terms of a column that enough items have, with their rarity; without components."""
-    row, said = _said(column)
-    term, code = np.unique(said, return_inverse=True)
-    order, begins = ops.grouped(row, code.astype(np.int32))
+    row, code, term = _said(column)
+    order, begins = ops.grouped(row, code)
     having = np.bincount(code[order[begins]], minlength=len(term))
     often = np.argsort(-having, kind="stable")[:most]
     kept = np.sort(often[having[often] >= least])
@@ -78,16 +79,19 @@ def reduced(facets: Sequence[Facet], items: Columns, weights: Sequence[float], f
     ]
 
 
-def _said(column: Column) -> tuple[Rows, NDArray[np.str_]]:
-    """Every term of every value as (row, term): the values of a list as they are, the words of a text; in small
-    letters."""
-    row: list[int] = []
-    said: list[str] = []
+def _said(column: Column) -> tuple[Rows, Rows, NDArray[np.str_]]:
+    """Every term of every value as (row, place in the third), and the different terms (T,), rising: the values of a
+    list as they are, the words of a text; in small letters. 8 bytes for each time that a term is said."""
+    row, said, place = array("i"), array("i"), dict[str, int]()
     for at, value in enumerate(column.tolist()):
         terms = _WORD.findall(value.casefold()) if isinstance(value, str) else [each.casefold() for each in value]
-        row += [at] * len(terms)
-        said += [each[:LONGEST] for each in terms]
-    return np.array(row, np.int32), np.array(said, np.str_)
+        row.extend([at] * len(terms))
+        said.extend(place.setdefault(each[:LONGEST], len(place)) for each in terms)
+    term = np.array(list(place), np.str_)
+    order = np.argsort(term)
+    rank = np.empty(len(term), np.int32)
+    rank[order] = np.arange(len(term))
+    return np.array(row, np.int32), rank[np.array(said, np.int32)], term[order]
 
 
 def _weighed(row: Rows, code: Rows, rarity: Scores, rows: int) -> Ragged:

@@ -306,7 +306,7 @@ def _proposal(
     score, at = found.columns["score"], np.flatnonzero(found.item == item)
     least = float(score[min(k, len(found)) - 1]) if len(found) else np.nan
     asked = Candidates(np.zeros(1, np.int32), np.array([item], np.int32))
-    scorer = source if isinstance(source, Scorer) and callable(source.score) else None  # a field makes no scorer
+    scorer = source if isinstance(source, Scorer) else None
     opinion = float(score[at[0]]) if len(at) else np.nan
     if scorer is not None and not len(at):
         opinion = float(scorer.score(queries, asked)[0])

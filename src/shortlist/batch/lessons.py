@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shortlist import ops
 from shortlist.eval.protocol import BLOCK, Part
-from shortlist.pipeline import Pipeline, Recall, Trace
+from shortlist.pipeline import GivenLists, Pipeline, Recall, Trace
 from shortlist.protocols import Probable, Ranker, Scorer
 from shortlist.rank import labels
 from shortlist.rank.fuse import ReciprocalRank
@@ -123,19 +123,9 @@ def _beside(pipeline: Pipeline, lists: Ragged) -> Pipeline:
         scorer = coarse.scorer or ReciprocalRank({DRAWN: 0.0})
         coarse = replace(coarse, scorer=scorer, always=(*coarse.always, DRAWN))
     most = int(lists.length.max(initial=0))
-    return replace(pipeline, sources={**pipeline.sources, DRAWN: Recall(Lists(lists), max(most, 1))}, coarse=coarse)
-
-
-@dataclass(frozen=True, slots=True)
-class Lists:
-    """A source that proposes to each query a list of its own, whatever it was asked."""
-
-    lists: Ragged  # B lists of "item"
-
-    def recall(self, queries: Queries, k: int) -> Candidates:
-        query, item = self.lists.owner, self.lists["item"]
-        allowed = ops.permitted(query, item, queries.exclude, queries.allowed)
-        return Candidates(query[allowed], item[allowed], {"score": np.zeros(int(allowed.sum()), np.float32)})
+    return replace(
+        pipeline, sources={**pipeline.sources, DRAWN: Recall(GivenLists(lists), max(most, 1))}, coarse=coarse
+    )
 
 
 def _key(found: Candidates) -> NDArray[np.int64]:

@@ -36,8 +36,8 @@ class Tallies:
 
     With `of` = ["shown"], rates (events + a) / (`of` events + a + b) are given too. Beta(a, b) is declared, or
     estimated at the beginning of each UTC day from all that was known then: the mean over keys, and how much they
-    differ (Kleinman, JASA 1973). Where what was taken has no row of its own among
-    those shown, name its kind in `of` too: never is more taken than shown.
+    differ (Kleinman, JASA 1973). Where what was taken was not logged as shown beside that, name its kind in `of` too:
+    never is more taken than shown.
     """
 
     catalog: Catalog

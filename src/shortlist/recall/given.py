@@ -16,15 +16,17 @@ class Given:
     """The first k items of the list that may be proposed. Popular and top-rated items are such lists, too."""
 
     item: Rows  # (N,) no item twice
-    score: Scores  # (N,) falling
+    scores: Scores  # (N,) falling
 
     def __post_init__(self) -> None:
-        if len(self.item) != len(self.score) or self.item.min(initial=0) < 0:
-            raise ShapeError(f"Given: {len(self.item)} items, none below 0, need as many scores, not {len(self.score)}")
+        if len(self.item) != len(self.scores) or self.item.min(initial=0) < 0:
+            raise ShapeError(
+                f"Given: {len(self.item)} items, none below 0, need as many scores, not {len(self.scores)}"
+            )
 
     def recall(self, queries: Queries, k: int) -> Candidates:
         query, position = first_permitted(self.item, queries, k, np.zeros(len(queries), np.intp))
-        return Candidates(query, self.item[position], {"score": self.score[position]})
+        return Candidates(query, self.item[position], {"score": self.scores[position]})
 
     @staticmethod
     def ranked(score: Scores) -> Given:

@@ -347,3 +347,13 @@ def test_the_coarse_ranker_is_searched_with_its_pipeline() -> None:
     assert share == 9
     assert len(values) == len(ground.asked)
     assert values.mean() > 0
+
+
+def test_a_list_for_everyone_is_no_ranker() -> None:
+    """It proposes with scores, but has no opinion of what others propose: the door says so, not every request."""
+    table = {
+        "train": {"models": {"popular": {"use": "recall.popular:Popular"}}},
+        "pipelines": {"home": {"sources": {"popular": {"model": "popular"}}, "rank": {"model": "popular"}}},
+    }
+    with pytest.raises(ConfigError, match="neither a Scorer nor a Ranker"):
+        train(config.parse(table), synthetic().data, {})

@@ -93,13 +93,13 @@ def test_popular_votes_fade_and_leave_the_window():
     assert Popular(half_life="").fit(data, seed=0).item.tolist() == [0, 1]
     faded = Popular(half_life="20d").fit(data, seed=0)
     assert faded.item.tolist() == [1, 0]
-    np.testing.assert_allclose(faded.score, [2, 0.75])
+    np.testing.assert_allclose(faded.scores, [2, 0.75])
     assert Popular(window="30d").fit(data, seed=0).item.tolist() == [1]
 
 
 def test_popular_vote_is_as_old_as_the_last_liking():
     data = Dataset.of(events([(0, 0, CLICK, 1, 0), (0, 0, CLICK, 1, 10 * DAY), (1, 1, CLICK, 1, 10 * DAY)]), 2, 2)
-    np.testing.assert_allclose(Popular(half_life="1d").fit(data, seed=0).score, [1, 1])
+    np.testing.assert_allclose(Popular(half_life="1d").fit(data, seed=0).scores, [1, 1])
 
 
 def test_one_click_of_today_does_not_make_all_of_long_ago_equal():
@@ -108,7 +108,7 @@ def test_one_click_of_today_does_not_make_all_of_long_ago_equal():
     data = Dataset.of(events([*old, (0, 3, CLICK, 1, 28 * 365 * DAY)]), 3, 4)
     model = Popular().fit(data, seed=0)
     assert model.item.tolist() == [3, 1, 2, 0]
-    assert np.all(np.diff(model.score) < 0)
+    assert np.all(np.diff(model.scores) < 0)
 
 
 def test_popular_takes_views_only_where_nobody_likes_anything():
@@ -131,7 +131,7 @@ def test_ten_perfect_votes_do_not_beat_ten_thousand_good_ones():
     data = Dataset.of(events([*few, *many, *usual]), 20_000, 7)
     model = TopRated().fit(data, seed=0)
     assert model.item[:2].tolist() == [1, 0]
-    assert model.score[0] == pytest.approx(8.5, abs=0.02)
+    assert model.scores[0] == pytest.approx(8.5, abs=0.02)
     assert TopRated(prior=0).fit(data, seed=0).item[0] == 0
 
 
@@ -139,7 +139,7 @@ def test_top_rated_reads_ratings_alone():
     rows = [(0, 0, RATE, 3, 0), (0, 1, RATE, 4, 1), (1, 0, VIEW, 1, 2), (2, 0, CLICK, 99, 3), (0, 1, RATE, 5, 4)]
     model = TopRated(prior=0).fit(Dataset.of(events(rows), 3, 3), seed=0)
     assert model.item.tolist() == [1, 0]
-    assert model.score.tolist() == [5, 3]
+    assert model.scores.tolist() == [5, 3]
     assert TopRated(prior=0, least=2).fit(Dataset.of(events(rows), 3, 3), seed=0).item.tolist() == []
 
 

@@ -179,7 +179,7 @@ class Lucky:
 
     def fit(self, data: Dataset, *, seed: int) -> Any:
         model = Popular().fit(data, seed=seed)
-        return replace(model, score=model.score / model.score[0] + np.float32(np.random.default_rng().random()))
+        return replace(model, scores=model.scores / model.scores[0] + np.float32(np.random.default_rng().random()))
 
 
 def test_other_components_that_break_a_promise_are_caught():
