@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import ctr, published, ratings, two_stage
 from benchmarks.item2vec import write_walks
@@ -64,28 +65,40 @@ class Ground:
     valid: Part  # the validation questions that settings are chosen on
     folder: Path
     environments: Path
+    people: NDArray[np.intp]  # test questions of people with a history: the figures are theirs
     background: Background
     rows: list[Row] = field(default_factory=list)
     values: dict[tuple[str, str], Mapping[str, Values]] = field(default_factory=dict)  # by model and side
 
     @staticmethod
     def of(name: str, split: Split, folder: Path, environments: Path, quick: bool) -> Ground:
-        valid = _some(split.valid, QUICK if quick else TUNED_ON)
+        valid = _some(split.valid.take(met(split.valid)), QUICK if quick else TUNED_ON)
         test = _some(split.test, QUICK) if quick else split.test
         split = Split(split.name, split.train, valid, split.final, test)
         write_job(folder / "valid", split.train, valid, KS[0])
         write_job(folder / "test", split.final, test, max(KS))
-        return Ground(name, split, valid, folder, environments, Background.of(split.final, test, max(KS)))
+        people = met(test)
+        background = Background.of(split.final, test.take(people), max(KS))
+        return Ground(name, split, valid, folder, environments, people, background)
 
     def add(self, model: str, side: str, answered: Answered, params: Mapping[str, Any], note: str) -> None:
-        """Judge what was shown; one row a measure."""
-        values, together = offline.measure(answered.shown, self.split.test, KS, self.background)
-        self.values[model, side] = values
+        """Judge what was shown; one row a measure. Who had no history by then is a segment of its own: METRIC-new."""
         cost = {"seconds": round(answered.seconds, 3), "peak_mb": round(answered.peak_mb, 1)}
-        for metric, each in intervals({name: values[name] for name in (MAIN, *BESIDE) if name in values}).items():
-            self._row(model, side, metric, each.value, each.low, each.high, params=params, note=note, **cost)
+
+        def rows(values: Mapping[str, Values], names: Sequence[str], segment: str = "") -> None:
+            for metric, each in intervals({name: values[name] for name in names if name in values}).items():
+                told = (f"{metric}{segment}", each.value, each.low, each.high)
+                self._row(model, side, *told, params=params, note=note, **cost)
+
+        shown, test, people = answered.shown, self.split.test, self.people
+        values, together = offline.measure(shown[people], test.take(people), KS, self.background)
+        self.values[model, side] = values
+        rows(values, (MAIN, *BESIDE))
         for metric in TOGETHER:
             self._row(model, side, metric, together[metric], params=params, note=note, **cost)
+        new = np.setdiff1d(np.arange(len(test)), people)
+        if len(new):
+            rows(offline.measure(shown[new], test.take(new), KS)[0], (MAIN, f"recall@{max(KS)}"), "-new")
         say(f"{model:15} {side:15} {MAIN} {np.nanmean(values[MAIN]):.4f}, {answered.seconds:.1f} s")
 
     def compare(self, model: str, other: tuple[str, str], note: str) -> None:
@@ -228,6 +241,11 @@ def _note(model: str, side: str) -> str:
     if model.endswith("-recent"):
         return "; history weighted by recency"
     return ""
+
+
+def met(part: Part) -> NDArray[np.intp]:
+    """The questions of people with a history."""
+    return np.flatnonzero(part.history.length > 0)
 
 
 def _some(part: Part, count: int) -> Part:

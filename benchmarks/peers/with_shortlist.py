@@ -50,7 +50,7 @@ from shortlist.rank.weighted import ZBlend
 from shortlist.recall.popular import Popular
 from shortlist.stores import open_store
 from shortlist.stores.arrays import objects
-from shortlist.types import Column, Columns, Events, Ragged, Rows
+from shortlist.types import Candidates, Column, Columns, Events, Ragged, Rows, Scores
 
 RECIPES: Mapping[str, Callable[..., Recipe[Source]]] = {
     "als": Als,
@@ -173,17 +173,19 @@ def two_stage(job: Asked, params: Mapping[str, Any]) -> Answer:
 
     While the trees learn, the sources have seen nothing of the likings they learn from, nor of what came after.
     """
-    start = perf_counter()
-    past, part = LEARNED_FROM[params["learn"]["by"]](job.train, params["learn"])
-    learning = staged(params, past)
-    fitted = perf_counter()
-    found, label = labelled(learning, part.queries, part.relevant.owner, part.relevant["item"], others=params["others"])
+    start, asked = perf_counter(), 0
+    tables: list[tuple[Candidates, Scores]] = []
+    for past, part in LEARNED_FROM[params["learn"]["by"]](job.train, params["learn"]):
+        learning, answers = staged(params, past), part.relevant
+        found, label = labelled(learning, part.queries, answers.owner, answers["item"], others=params["others"])
+        tables.append((replace(found, query=found.query + np.int32(asked)), label))
+        asked += len(part)
     told = perf_counter()
+    found, label = Candidates.concat([found for found, _ in tables]), np.concatenate([label for _, label in tables])
     scorer = Gbdt(**params["trees"]).learn(found, label, seed=params["seed"])
     print(
-        f"  sources: {fitted - start:.0f} s; candidates of {len(part):,} questions, {label.sum():,.0f} of"
-        f" {len(part.relevant['item']):,} answers found: {told - fitted:.0f} s; {len(scorer.root)} trees:"
-        f" {perf_counter() - told:.0f} s",
+        f"  sources and candidates of {asked:,} questions, {label.sum():,.0f} answers among them: {told - start:.0f} s;"
+        f" {len(scorer.root)} trees: {perf_counter() - told:.0f} s",
         file=sys.stderr,
         flush=True,
     )
@@ -191,15 +193,30 @@ def two_stage(job: Asked, params: Mapping[str, Any]) -> Answer:
     return lambda: offline.ask(lambda queries, k: whole.recommend(queries, k)[0], job.part, job.k)
 
 
-def _by_lot(train: Dataset) -> tuple[Dataset, Part]:
+Lessons = list[tuple[Dataset, Part]]  # each a past, and questions about what came after it
+
+
+def _by_newest(train: Dataset, how: Mapping[str, Any]) -> Lessons:
+    return [newest(train, how["likings"])]
+
+
+def _by_lot(train: Dataset, how: Mapping[str, Any]) -> Lessons:
     split = hold_out(train)
-    return split.train, joined([split.valid, split.test])
+    return [(split.train, joined([split.valid, split.test]))]
 
 
-LEARNED_FROM: Mapping[str, Callable[[Dataset, Mapping[str, Any]], tuple[Dataset, Part]]] = {
-    "newest": lambda train, how: newest(train, how["likings"]),
-    "later": lambda train, how: later(train, how["share"]),
-    "lot": lambda train, how: _by_lot(train),
+def _by_later(train: Dataset, how: Mapping[str, Any]) -> Lessons:
+    """From each moment to the end of train. Who is not known by then, or hardly comes again, teaches little about a
+    long time to come."""
+    lessons = [later(train, share) for share in how["shares"]]
+    enough = [(part.history.length > 0) & (part.relevant.length >= how["answers"]) for _, part in lessons]
+    return [(past, part.take(np.flatnonzero(kept))) for (past, part), kept in zip(lessons, enough, strict=True)]
+
+
+LEARNED_FROM: Mapping[str, Callable[[Dataset, Mapping[str, Any]], Lessons]] = {
+    "newest": _by_newest,
+    "later": _by_later,
+    "lot": _by_lot,
 }
 
 

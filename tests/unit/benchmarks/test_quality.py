@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from benchmarks import cold, item2vec, rows, spaces
+from benchmarks import cold, item2vec, quality, rows, spaces
 from benchmarks.peers import process, with_shortlist, worker
 from shortlist.eval import protocol
 from shortlist.models.item2vec import Item2Vec
@@ -132,3 +132,29 @@ def test_rows_say_null_where_there_is_no_number(tmp_path):
     assert set(content["rows"][0]) == {
         *("model", "side", "set", "split", "metric", "value", "low", "high", "seconds", "peak_mb", "params", "note"),
     }
+
+
+def test_who_has_no_history_by_then_is_a_segment_of_its_own(tmp_path):
+    split = protocol.global_time(synthetic(seed=1).data, test=0.4)
+    known = split.test.history.length > 0
+    assert 0 < known.sum() < len(known)
+    ground = quality.Ground.of("movielens-1m", split, tmp_path, tmp_path, False)
+    assert np.all(ground.valid.history.length > 0)
+    right = np.full((len(known), max(quality.KS)), -1, np.int32)
+    right[~known, 0] = split.test.relevant["item"][split.test.relevant.ptr[:-1]][~known]
+    ground.add("lucky", quality.OWN, process.Answered(right, 0.0, 0.0), {}, "")
+    value = {row.metric: row.value for row in ground.rows}
+    assert value["ndcg@10"] == 0 < value["ndcg@10-new"]
+    assert value["recall@20"] == 0 < value["recall@20-new"]
+
+
+def test_rankers_of_a_time_to_come_learn_from_people_who_come_back_and_take_something():
+    data = synthetic(seed=1).data
+    lessons = with_shortlist.LEARNED_FROM["later"](data, {"shares": (0.2, 0.5), "answers": 3})
+    assert len(lessons) == 2
+    for past, part in lessons:
+        assert len(part) > 0
+        assert part.history.length.min() > 0
+        assert part.relevant.length.min() >= 3
+        assert past.now <= part.time.min()
+    assert lessons[0][0].now > lessons[1][0].now
