@@ -36,9 +36,11 @@ _RATINGS: Space = {
     "reg_bias": (0.01, 0.03, 0.1),
 }
 _FILTER: Space = {
-    "factors": (64, 128, 256, 512),
-    "strength": (0.05, 0.1, 0.2, 0.4),
-    "user_power": (0.2, 0.3, 0.4, 0.5),
+    "factors": (64, 128, 256, 512, 1024),
+    "strength": (0.1, 0.2, 0.4, 0.8),
+    "rolloff": (0.0, 0.15, 0.3, 0.6),
+    "user_power": (0.3, 0.4, 0.5),
+    "item_power": (0.0, 0.05, 0.1, 0.2),
 }
 
 SPACES: Mapping[str, Space] = {

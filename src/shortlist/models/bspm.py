@@ -32,18 +32,29 @@ class Bspm:
     strength: float = 0.1  # of the low-pass beside the heat equation; 0 leaves it out
     time: float = 2.5  # of sharpening; 0 = none
     steps: int = 1  # of the solver
+    rolloff: float = 0.25  # b of the low-pass; 0 = the ideal one of the paper
     user_power: float = 0.3  # a, the paper's ½; smaller: people of many likings say more
+    item_power: float = 0.1  # c, 0 in the paper; larger: items of many likings come first
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
     def fit(self, data: Dataset, *, seed: int) -> GraphFilter:
-        if self.factors < 1 or self.steps < 1 or not self.strength >= 0 or not self.time >= 0:
+        if self.factors < 1 or self.steps < 1 or not min(self.strength, self.time, self.rolloff) >= 0:
             raise ConfigError(
-                f"factors is {self.factors}, steps {self.steps}, strength {self.strength}, time {self.time}: factors"
-                " and steps must be greater than 0, the others at least 0",
+                f"factors is {self.factors}, steps {self.steps}, strength {self.strength}, time {self.time}, rolloff"
+                f" {self.rolloff}: factors and steps must be greater than 0, the others at least 0",
                 where="models.bspm",
             )
-        polynomial = sharpening(self.time, self.steps)
-        return filter_of(data.matrix, self.factors, self.strength, polynomial, self.half_life, seed, self.user_power)
+        return filter_of(
+            data.matrix,
+            factors=self.factors,
+            strength=self.strength,
+            rolloff=self.rolloff,
+            polynomial=sharpening(self.time, self.steps),
+            user_power=self.user_power,
+            item_power=self.item_power,
+            half_life=self.half_life,
+            seed=seed,
+        )
 
 
 def sharpening(time: float, steps: int) -> Scores:

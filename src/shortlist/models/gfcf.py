@@ -21,16 +21,26 @@ class GfCf:
 
     factors: int = 512  # singular vectors of the low-pass
     strength: float = 0.2  # of the low-pass beside the linear filter; 0 leaves it out
+    rolloff: float = 0.25  # b of the low-pass; 0 = the ideal one of the paper
     user_power: float = 0.4  # a, the paper's ½; smaller: people of many likings say more
+    item_power: float = 0.1  # c, 0 in the paper; larger: items of many likings come first
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
     def fit(self, data: Dataset, *, seed: int) -> GraphFilter:
-        if self.factors < 1 or not self.strength >= 0:
+        if self.factors < 1 or not min(self.strength, self.rolloff) >= 0:
             raise ConfigError(
-                f"factors is {self.factors}, strength {self.strength}: factors must be greater than 0, strength at"
-                " least 0",
+                f"factors is {self.factors}, strength {self.strength}, rolloff {self.rolloff}: factors must be greater"
+                " than 0, the others at least 0",
                 where="models.gfcf",
             )
         return filter_of(
-            data.matrix, self.factors, self.strength, np.ones(1, np.float32), self.half_life, seed, self.user_power
+            data.matrix,
+            factors=self.factors,
+            strength=self.strength,
+            rolloff=self.rolloff,
+            polynomial=np.ones(1, np.float32),
+            user_power=self.user_power,
+            item_power=self.item_power,
+            half_life=self.half_life,
+            seed=seed,
         )

@@ -190,32 +190,36 @@ def said(model: GraphFilter, world: World) -> Matrix:
     return model.score(queries, found).reshape(len(users), -1).astype(np.float64)
 
 
-def blurred(x: Matrix, factors: int, strength: float, power: float) -> tuple[Matrix, Matrix]:
-    """The likings after the linear filter and the ideal low-pass, and the linear filter, whose largest value is 1."""
+def blurred(x: Matrix, factors: int, strength: float, power: float, rolloff: float) -> tuple[Matrix, Matrix]:
+    """The likings after the linear filter and the low-pass, and the linear filter, whose largest value is 1."""
     first = normalised(x, power)
     _, values, vectors = np.linalg.svd(first)
     first, vector = first / values[0], vectors[:factors]
     p, item = first.T @ first, x.sum(axis=0)
     scale = np.sqrt(np.where(item > 0, item, 1))
-    return x @ p + strength * (x / scale) @ vector.T @ vector * scale, p
+    weight = strength * (values[:factors, None] / values[0]) ** (2 * rolloff)
+    return x @ p + (x / scale) @ vector.T @ (weight * vector) * scale, p
 
 
-@pytest.mark.parametrize("power", [0.5, 0.2])
-def test_gf_cf_is_a_linear_filter_and_an_ideal_one(world: World, power: float) -> None:
+POWERS = pytest.mark.parametrize(("power", "rolloff", "item_power"), [(0.5, 0.0, 0.0), (0.2, 0.25, 0.3)])
+
+
+@POWERS
+def test_gf_cf_is_a_linear_filter_and_a_low_pass(world: World, power: float, rolloff: float, item_power: float) -> None:
     x, seen = likings(world)
-    recipe = GfCf(factors=60, strength=0.3, user_power=power)  # of 60 people: all the vectors there are
+    recipe = GfCf(factors=60, strength=0.3, rolloff=rolloff, user_power=power, item_power=item_power)  # all 60 vectors
     found = said(recipe.fit(world.data, seed=0), world)
-    expected, _ = blurred(x, 60, 0.3, power)
+    expected = blurred(x, 60, 0.3, power, rolloff)[0] * x.sum(axis=0) ** item_power
     lists = x.any(axis=1)
     np.testing.assert_allclose(found[np.ix_(lists, seen)], expected[np.ix_(lists, seen)], rtol=1e-3, atol=1e-4)
     assert np.isnan(found[:, ~seen]).all()
     assert np.isnan(found[~lists]).all()
 
 
-@pytest.mark.parametrize("power", [0.5, 0.2])
-def test_bspm_sharpens_by_runge_and_kutta(world: World, power: float) -> None:
+@POWERS
+def test_bspm_sharpens_by_runge_and_kutta(world: World, power: float, rolloff: float, item_power: float) -> None:
     x, seen = likings(world)
-    state, p = blurred(x, 60, 0.2, power)
+    state, p = blurred(x, 60, 0.2, power, rolloff)
     step = 2.0 / 3
     for _ in range(3):
         k1 = -state @ p
@@ -223,8 +227,9 @@ def test_bspm_sharpens_by_runge_and_kutta(world: World, power: float) -> None:
         k3 = -(state + step / 2 * k2) @ p
         k4 = -(state + step * k3) @ p
         state = state + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-    recipe = Bspm(factors=60, strength=0.2, time=2.0, steps=3, user_power=power)
-    found = said(recipe.fit(world.data, seed=0), world)
+    state = state * x.sum(axis=0) ** item_power
+    given = {"rolloff": rolloff, "user_power": power, "item_power": item_power}
+    found = said(Bspm(factors=60, strength=0.2, time=2.0, steps=3, **given).fit(world.data, seed=0), world)
     lists = x.any(axis=1)
     np.testing.assert_allclose(found[np.ix_(lists, seen)], state[np.ix_(lists, seen)], rtol=1e-2, atol=2e-3)
 
@@ -240,7 +245,7 @@ def test_reasons_of_a_filter_are_the_likings_with_the_largest_part(world: World)
     why, liked = model.because(queries, found), ops.liked(queries.history, 3, world.data.n_items)
     x = np.eye(world.data.n_items)
     first = normalised(likings(world)[0])
-    response = x @ first.T @ first + model.into.astype(np.float64) @ model.out.T
+    response = (x @ first.T @ first + model.into.astype(np.float64) @ model.out.T) * model.scale
     for row in range(0, len(found), 5):
         mine = slice(liked.ptr[found.query[row]], liked.ptr[found.query[row] + 1])
         part = liked["weight"][mine] * response[liked["item"][mine], found.item[row]]
@@ -252,10 +257,24 @@ def test_reasons_of_a_filter_are_the_likings_with_the_largest_part(world: World)
 def test_singular_vectors_span_what_lapacks_do(seed: int) -> None:
     chance = np.random.default_rng(seed)
     x = np.float32(chance.random((40, 25)) < 0.3) + np.float32(5) * np.outer(chance.random(40), chance.random(25))
-    found = singular_vectors(csr_array(x.astype(np.float32)), 6, seed % 7)
-    expected = np.linalg.svd(x)[2][:6]
+    found, values = singular_vectors(csr_array(x.astype(np.float32)), 6, seed % 7)
+    _, true, expected = np.linalg.svd(x)
+    expected = expected[:6]
+    np.testing.assert_allclose(values, true[:6], rtol=1e-2)
     np.testing.assert_allclose(found.T @ found, np.eye(6), atol=1e-4)
     np.testing.assert_allclose(found @ found.T, expected.T @ expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("copies", [1, 2], ids=["independent", "dependent"])
+def test_singular_vectors_are_orthonormal_even_of_items_that_are_the_same(copies: int) -> None:
+    x = np.float32(np.random.default_rng(5).random((400, 150)) < 0.1)
+    x = np.concatenate([x] * copies, axis=1)
+    found, values = singular_vectors(csr_array(x), 180, 0)
+    true = np.linalg.svd(x)[1]
+    size = min(180, x.shape[1])
+    assert found.shape == (x.shape[1], size)
+    np.testing.assert_allclose(found.T @ found, np.eye(size), atol=1e-4)
+    np.testing.assert_allclose(values, true[:size], rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize(("whole_share", "days"), [(0.0, 0.0), (0.4, 30.0)])
