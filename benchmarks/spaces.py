@@ -55,7 +55,7 @@ _KNN = _own("models.itemknn:ItemKnn")
 _EDLAE = _own("models.edlae:Edlae")
 _DAN = _own("models.dan:Dan")
 _SLIM = _own("models.slim:Slim")
-_BSPM = _own("models.bspm:Bspm", time=2.5, user_power=0.5)  # as the paper's
+_BSPM = _own("models.bspm:Bspm", time=2.5, user_power=0.5, factors=1024)  # time and power are the paper's
 
 SPACES: Mapping[str, Mapping[str, Space]] = {
     "als": {

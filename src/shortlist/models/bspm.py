@@ -28,13 +28,13 @@ class Bspm:
     million likings.
     """
 
-    factors: int = 512  # singular vectors of the low-pass
-    strength: float = 0.1  # of the low-pass beside the heat equation; 0 leaves it out
+    factors: int = 1024  # singular vectors of the low-pass
+    strength: float = 0.4  # of the low-pass beside the heat equation; 0 leaves it out
     time: float = 2.5  # of sharpening; 0 = none
     steps: int = 1  # of the solver
-    rolloff: float = 0.25  # b of the low-pass; 0 = the ideal one of the paper
-    user_power: float = 0.3  # a, the paper's ½; smaller: people of many likings say more
-    item_power: float = 0.1  # c, 0 in the paper; larger: items of many likings come first
+    rolloff: float = 0.6  # b of the low-pass; 0 = the ideal one of the paper
+    user_power: float = 0.5  # a, as in the paper; smaller: people of many likings say more
+    item_power: float = 0.05  # c, 0 in the paper; larger: items of many likings come first
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
     def fit(self, data: Dataset, *, seed: int) -> GraphFilter:

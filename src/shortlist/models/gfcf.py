@@ -21,9 +21,9 @@ class GfCf:
 
     factors: int = 512  # singular vectors of the low-pass
     strength: float = 0.2  # of the low-pass beside the linear filter; 0 leaves it out
-    rolloff: float = 0.25  # b of the low-pass; 0 = the ideal one of the paper
+    rolloff: float = 0.0  # b of the low-pass; 0 = the ideal one of the paper
     user_power: float = 0.4  # a, the paper's ½; smaller: people of many likings say more
-    item_power: float = 0.1  # c, 0 in the paper; larger: items of many likings come first
+    item_power: float = 0.0  # c, 0 in the paper; larger: items of many likings come first
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
     def fit(self, data: Dataset, *, seed: int) -> GraphFilter:
