@@ -1,6 +1,6 @@
 """BSPM: blur a history on the graph of people and items, then sharpen it (Choi et al., SIGIR 2023).
 
-Blurring is one step of the heat equation with the ideal low-pass beside it, as in GF-CF; sharpening runs the equation
+Blurring is one step of the heat equation with a low-pass beside it, as in GF-CF; sharpening runs the equation
 dx/dt = -x P backwards in time, solved by Runge and Kutta's method of order 4: a polynomial in P. ("BSPM-EM", early
 merge; with `time` 0 it is GF-CF.)
 """
@@ -21,7 +21,7 @@ ORDER = (1.0, 1.0, 1 / 2, 1 / 6, 1 / 24)  # of one step of the method: the serie
 
 @dataclass(frozen=True, slots=True)
 class Bspm:
-    """Nothing is trained but some singular vectors; the defaults led on validation, Gowalla (time: the paper's).
+    """Nothing is trained but some singular vectors; the defaults led on validation, Gowalla (time and a: the paper's).
 
     Memory and fit as GF-CF: 8 E + 8 D I bytes for E likings, I items and D vectors; a query costs 4 E operations for
     each of the 1 + 4 · steps powers, so catalogues of hundreds of thousands, but requests of some milliseconds for each
