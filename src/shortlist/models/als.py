@@ -22,11 +22,14 @@ LANES = 16  # the kernels want vectors padded with zeros to a multiple of this
 
 @dataclass(frozen=True, slots=True)
 class Als:
-    """The factor model for any size: seconds to fit, a person's vector is solved from the history in the request."""
+    """The factor model for any size: seconds to fit, a person's vector is solved from the history in the request.
 
-    factors: int = 64
+    The defaults led on the validation part of MovieLens-1M, leave-last.
+    """
+
+    factors: int = 128
     reg: float = 0.003
-    unobserved: float = 20.0  # weight of all pairs together, in that of all likings: fits sparse and dense data alike
+    unobserved: float = 10.0  # weight of all pairs together, in that of all likings: fits sparse and dense data alike
     exponent: float = 1.0  # of the frequency in the regularisation; reg keeps its total when this changes
     iterations: int = 10
     steps: int = 3  # of conjugate gradients in each half of an iteration

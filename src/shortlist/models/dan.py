@@ -21,11 +21,14 @@ from shortlist.models.dense import DenseItems
 @dataclass(frozen=True, slots=True)
 class Dan:
     """EASE with a dial between popular and rare items. Memory and time are those of EASE: 4 S² bytes and S³ operations
-    for S items, up to about 20,000."""
+    for S items, up to about 20,000.
 
-    reg: float = 1.0  # ridge, in parts of an item's popularity
-    item_power: float = 0.2  # a; larger: rare items are recommended more
-    user_power: float = 0.2  # b; larger: people of many likings count less
+    The defaults led on the validation part of MovieLens-100K, leave-last.
+    """
+
+    reg: float = 0.3  # ridge, in parts of an item's popularity
+    item_power: float = 0.3  # a; larger: rare items are recommended more
+    user_power: float = 0.0  # b; larger: people of many likings count less
     most: int = 20_000  # items that take part, the most liked; the others are left to other sources
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 

@@ -12,6 +12,7 @@ power of P and 2 D I for the vectors: milliseconds for each million likings, wha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from shortlist import _kernels, ops
 from shortlist.dataset import rows_of
 from shortlist.types import Candidates, Mask, Queries, Ragged, Rows, Scores, Vectors
 
+MANY = 32  # queries at once
 DEPENDENT = 0.03  # of the largest pivot: below it float32 products say too little of a column
 
 
@@ -81,19 +83,29 @@ class GraphFilter:
     def _filtered(self, liked: Ragged) -> Scores:
         """(B, I) the lists after the filter."""
         width = len(self.known)
-        matrix = csr_array((self.liking["score"], self.liking["item"], self.liking.ptr), (len(self.liking), width))
-        back = matrix.T
+        through = self._through(len(liked))
         history = csr_array((liked["weight"], liked["item"], liked.ptr), (len(liked), width)).T.toarray()  # (I, B)
-        power = back @ (matrix @ history)
+        power = through(history)
         if self.into.shape[1]:
             inside = _kernels.sum_of_rows(liked.ptr, liked["item"], liked["weight"], self.into)
             power += self.out @ inside.T
         total = self.polynomial[0] * power
         for coefficient in self.polynomial[1:]:
-            power = back @ (matrix @ power)
+            power = through(power)
             total += coefficient * power
         total *= self.scale[:, None]
         return np.ascontiguousarray(total.T)
+
+    def _through(self, queries: int) -> Callable[[Vectors], Vectors]:
+        """P, applied to a block (I, B). Many queries at once are worth turning the likings round for: then both halves
+        run by our kernel, on every core."""
+        matrix = csr_array(
+            (self.liking["score"], self.liking["item"], self.liking.ptr), (len(self.liking), len(self.known))
+        )
+        if queries < MANY:
+            return lambda block: matrix.T @ (matrix @ block)
+        back = rows_of(matrix.T.tocsr())
+        return lambda block: _product(back, _product(self.liking, block))
 
     def _liked(self, queries: Queries) -> Ragged:
         """The likings of items that somebody liked in training: the others pass through no filter."""

@@ -15,12 +15,15 @@ from shortlist.types import Ragged
 
 @dataclass(frozen=True, slots=True)
 class ItemKnn:
-    """Similarity x_i · x_j / (|x_i|^2a |x_j|^2(1-a) + shrink) of weighted columns, a = `asymmetry`; BM25: x_i · x_j."""
+    """Similarity x_i · x_j / (|x_i|^2a |x_j|^2(1-a) + shrink) of weighted columns, a = `asymmetry`; BM25: x_i · x_j.
 
-    neighbours: int = 100  # kept for each item
+    The defaults led on the validation part of MovieLens-100K, leave-last.
+    """
+
+    neighbours: int = 500  # kept for each item
     weighting: str = "tfidf"  # cosine | tfidf | bm25
-    shrink: float = 0.0  # larger: pairs that few people share count less
-    asymmetry: float = 0.5  # 0.5 = cosine; smaller: towards popular neighbours less
+    shrink: float = 100.0  # larger: pairs that few people share count less
+    asymmetry: float = 0.3  # 0.5 = cosine; smaller: towards popular neighbours less
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
     def fit(self, data: Dataset, *, seed: int) -> SparseItems:

@@ -283,7 +283,8 @@ def test_features_of_a_release_know_what_came_after_its_data_was_read(installati
         runtime.ingest(event(5, item, time=NOW - 10))
         release.publish(root, version)
         assert runtime.refresh() is True
-        before = float(np.bincount(synthetic().data.events.item, synthetic().data.weight > 0)[item])
+        events = synthetic().data.events
+        before = np.count_nonzero((events.item == item) & (events.kind == RATE))  # a kind that counts, and the only one
         assert likings(runtime) == pytest.approx(before + 1)  # between training and swap
         runtime.ingest(event(6, item, time=NOW - 9))
         assert likings(runtime) == pytest.approx(before + 2)  # after the swap
