@@ -12,7 +12,12 @@ import pytest
 from shortlist.batch.spaces import SPACES
 
 TUNED = Path(__file__).resolve().parents[2] / "benchmarks" / "tuned"
-NAMES = {"movielens-1m": "MovieLens-1M", "movielens-100k": "MovieLens-100K", "anime": "the anime ratings", "gowalla": "Gowalla"}
+NAMES = {
+    "movielens-1m": "MovieLens-1M",
+    "movielens-100k": "MovieLens-100K",
+    "anime": "the anime ratings",
+    "gowalla": "Gowalla",
+}
 LED = {
     "models.als:Als": ("movielens-1m", "leave-last", "als"),
     "models.bpr:Bpr": ("movielens-100k", "leave-last", "bpr"),
