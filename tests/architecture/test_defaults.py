@@ -22,6 +22,7 @@ LED = {
     "models.als:Als": ("movielens-1m", "leave-last", "als"),
     "models.bpr:Bpr": ("movielens-100k", "leave-last", "bpr"),
     "models.bspm:Bspm": ("gowalla", "published", "bspm"),
+    "models.gfcf:GfCf": ("gowalla", "published", "gfcf"),
     "models.dan:Dan": ("movielens-100k", "leave-last", "dan"),
     "models.ease:Ease": ("movielens-1m", "leave-last", "ease"),
     "models.edlae:Edlae": ("movielens-100k", "leave-last", "edlae"),

@@ -1,4 +1,4 @@
-"""GF-CF: a linear and an ideal low-pass filter on the graph of people and items (Shen et al., CIKM 2021)."""
+"""GF-CF: a linear and a low-pass filter on the graph of people and items (Shen et al., CIKM 2021)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class GfCf:
     query costs 4 E + 2 D I. Catalogues of hundreds of thousands.
     """
 
-    factors: int = 512  # singular vectors of the low-pass
-    strength: float = 0.2  # of the low-pass beside the linear filter; 0 leaves it out
-    rolloff: float = 0.0  # b of the low-pass; 0 = the ideal one of the paper
-    user_power: float = 0.4  # a, the paper's ½; smaller: people of many likings say more
+    factors: int = 1024  # singular vectors of the low-pass
+    strength: float = 0.4  # of the low-pass beside the linear filter; 0 leaves it out
+    rolloff: float = 0.6  # b of the low-pass; 0 = the ideal one of the paper
+    user_power: float = 0.3  # a, the paper's ½; smaller: people of many likings say more
     item_power: float = 0.0  # c, 0 in the paper; larger: items of many likings come first
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
