@@ -350,7 +350,7 @@ def real(request: pytest.FixtureRequest) -> Callable[[Path], Split]:
     ("recipe", "least"),
     [
         (Edlae(half_life=4), 0.10),
-        (Dan(half_life=4), 0.10),
+        (Dan(reg=10, user_power=0.2, half_life=4), 0.10),
         (Slim(half_life=4), 0.11),
         (Rp3Beta(half_life=4), 0.09),
         (TurboCf(half_life=4), 0.085),
