@@ -37,7 +37,7 @@ OWN = {  # libraries whose pins do not go with ours: what is installed, in this 
     "peer:rectools": ("rectools==0.19.0",),
     "peer:lenskit": ("torch==2.13.0", "lenskit==2025.8.1"),  # torch first, or a build for graphics cards comes along
     "peer:onnxruntime": ("onnxruntime==1.32.0", "onnx==1.23.2"),
-    "peer:torch": ("torch==2.13.0",),
+    "peer:torch": ("torch==2.13.0", "numpy"),
     "peer:deepctr-torch": ("torch==2.13.0", "deepctr-torch==0.3.0", "requests"),
     "peer:surprise": ("scikit-surprise==1.1.5", "pandas"),
     "peer:myfm": ("myfm==0.4.0",),
