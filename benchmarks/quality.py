@@ -36,6 +36,7 @@ from shortlist.eval.protocol import Part, Split
 OWN = "shortlist"
 KS = (10, 20)
 MAIN = "ndcg@10"
+ANSWERS = {"global": 20}  # of a validation question, at least: its test asks about years, validation about weeks
 CHOSEN_BY = {"gowalla": "recall@20"}  # what settings are chosen by, where what is published is not MAIN
 BESIDE = ("recall@10", "ndcg@20", "recall@20", "mrr@20", "novelty@20", "serendipity@20", "diversity@20")
 TOGETHER = ("coverage@20", "gini@20")
@@ -73,7 +74,7 @@ class Ground:
 
     @staticmethod
     def of(name: str, split: Split, folder: Path, environments: Path, quick: bool) -> Ground:
-        valid = _some(split.valid.take(met(split.valid)), QUICK if quick else TUNED_ON)
+        valid = _some(split.valid.take(chosen_on(split)), QUICK if quick else TUNED_ON)
         test = _some(split.test, QUICK) if quick else split.test
         split = Split(split.name, split.train, valid, split.final, test)
         write_job(folder / "valid", split.train, valid, max(KS))
@@ -247,6 +248,12 @@ def _note(model: str, side: str) -> str:
 def met(part: Part) -> NDArray[np.intp]:
     """The questions of people with a history."""
     return np.flatnonzero(part.history.length > 0)
+
+
+def chosen_on(split: Split) -> NDArray[np.intp]:
+    """The validation questions that settings are chosen on: of people with a history, and as many answers as they have
+    in the time that the test asks about."""
+    return np.flatnonzero((split.valid.history.length > 0) & (split.valid.relevant.length >= ANSWERS.get(split.name, 1)))
 
 
 def _some(part: Part, count: int) -> Part:

@@ -49,9 +49,9 @@ STAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "near": ("next", "recent", "ease", "knn"),
             "windows": WINDOWS,
             "k": 200,
-            "learn": {"by": "later", "shares": (0.1, 0.2, 0.35, 0.5), "answers": 5},
+            "learn": {"by": "later", "shares": (0.1, 0.2, 0.35, 0.5), "answers": 40},
             "others": 300,
-            "trees": {"trees": 150, "depth": 50, "leaves": 15, "rows_in_leaf": 200},
+            "trees": {"trees": 150, "depth": 100, "leaves": 15, "rows_in_leaf": 200},
         },
     },
     "movielens-100k": {
