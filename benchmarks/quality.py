@@ -253,7 +253,8 @@ def met(part: Part) -> NDArray[np.intp]:
 def chosen_on(split: Split) -> NDArray[np.intp]:
     """The validation questions that settings are chosen on: of people with a history, and as many answers as they have
     in the time that the test asks about."""
-    return np.flatnonzero((split.valid.history.length > 0) & (split.valid.relevant.length >= ANSWERS.get(split.name, 1)))
+    asked = split.valid
+    return np.flatnonzero((asked.history.length > 0) & (asked.relevant.length >= ANSWERS.get(split.name, 1)))
 
 
 def _some(part: Part, count: int) -> Part:
