@@ -128,12 +128,15 @@ class Settings:
     def __init__(self, path: Path, trials: int, seconds: float, *, again: bool, keep: bool) -> None:
         self.path, self.trials, self.seconds, self.again, self.keep = path, trials, seconds, again, keep
         self.known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        self.found: set[tuple[str, str, str]] = set()  # split, model and side of the searches of this run
 
     def of(self, ground: Ground, model: str, side: str) -> Params:
         """Raises PeerFailed when no setting can be fitted."""
         slot = self.known.setdefault(ground.split.name, {}).setdefault(model, {})
-        if side not in slot or self.again:
+        asked = (ground.split.name, model, side)
+        if side not in slot or (self.again and asked not in self.found):
             slot[side] = self._search(ground, model, side)
+            self.found.add(asked)
             if self.keep:
                 self.path.parent.mkdir(exist_ok=True)
                 self.path.write_text(json.dumps(self.known, indent=1, sort_keys=True) + "\n")

@@ -168,3 +168,18 @@ def test_rankers_of_a_time_to_come_learn_from_people_who_come_back_and_take_some
         assert part.relevant.length.min() >= 3
         assert past.now <= part.time.min()
     assert lessons[0][0].now > lessons[1][0].now
+
+
+def test_a_search_asked_for_again_is_made_once_in_a_run(tmp_path, monkeypatch):
+    ground = quality.Ground.of("movielens-1m", protocol.leave_last(synthetic().data), tmp_path, tmp_path, True)
+    searched: list[str] = []
+
+    def search(settings, ground, model, side):
+        searched.append(model)
+        return {"params": {"run": len(searched)}, "trials": 1}
+
+    monkeypatch.setattr(quality.Settings, "_search", search)
+    settings = quality.Settings(tmp_path / "tuned.json", 2, 1.0, again=True, keep=False)
+    assert settings.of(ground, "als", quality.OWN) == settings.of(ground, "als", quality.OWN) == {"run": 1}
+    settings.of(ground, "ease", quality.OWN)
+    assert searched == ["als", "ease"]
