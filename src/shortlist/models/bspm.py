@@ -29,12 +29,12 @@ class Bspm:
     """
 
     factors: int = 1024  # singular vectors of the low-pass
-    strength: float = 0.2  # of the low-pass beside the heat equation; 0 leaves it out
+    strength: float = 0.4  # of the low-pass beside the heat equation; 0 leaves it out
     time: float = 2.5  # of sharpening; 0 = none
     steps: int = 1  # of the solver
-    rolloff: float = 0.3  # b of the low-pass; 0 = the ideal one of the paper
+    rolloff: float = 0.6  # b of the low-pass; 0 = the ideal one of the paper
     user_power: float = 0.5  # a, as in the paper; smaller: people of many likings say more
-    item_power: float = 0.1  # c, 0 in the paper; larger: items of many likings come first
+    item_power: float = 0.05  # c, 0 in the paper; larger: items of many likings come first
     half_life: float = 0.0  # of a liking at recommendation time, in liked items; 0 = the order does not matter
 
     def fit(self, data: Dataset, *, seed: int) -> GraphFilter:

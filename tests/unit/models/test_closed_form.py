@@ -355,7 +355,7 @@ def real(request: pytest.FixtureRequest) -> Callable[[Path], Split]:
         (Rp3Beta(half_life=4), 0.09),
         (TurboCf(half_life=4), 0.085),
         (GfCf(factors=64, half_life=4), 0.09),
-        (Bspm(factors=64, half_life=4), 0.11),
+        (Bspm(factors=64, strength=0.2, rolloff=0.3, item_power=0.1, half_life=4), 0.11),
         (Slist(), 0.09),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, float) else "",
