@@ -232,6 +232,35 @@ def clicks(rows: Iterable[Found]) -> str:
     return table(("set", "pipeline", "AUC", "gAUC", "log-loss", "calibration error"), lines)
 
 
+def ctr(rows: Iterable[Found]) -> str:
+    """Probabilities of each ranker beside the same network of a library, and what is missing to the planted truth."""
+    found: dict[tuple[str, str], dict[tuple[str, str], Found]] = {}
+    for row in rows:
+        if row["benchmark"] == "quality" and row["split"] == "ctr":
+            found.setdefault((row["set"], row["model"]), {})[row["side"], row["metric"]] = row
+    lines = []
+    for key, each in found.items():
+        peer = next((side for side, _ in each if side.startswith("peer:")), "")
+        wanted = [(side, measure) for measure in ("auc", "log-loss") for side in ("shortlist", peer)]
+        wanted += [("shortlist", f"auc-minus-{side}") for side in (peer, "truth")]
+        lines.append((*key, *(figure(each[one]) if one in each else "–" for one in wanted)))
+    names = ("AUC", "AUC of DeepCTR-Torch", "log-loss", "log-loss of DeepCTR-Torch", "AUC: minus it", "minus the truth")
+    return table(("set", "model", *names), lines)
+
+
+def ranking(rows: Iterable[Found]) -> str:
+    """Milliseconds of one request of 500 candidates."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row["benchmark"] == "ranking":
+            slot = row["side"] if row["side"].startswith("peer:") else row["metric"].removesuffix("-p50-ms")
+            if row["metric"].endswith("p50-ms"):
+                found.setdefault(row["model"], {})[slot] = f"{row['value']:.2f}"
+    columns = ("features-and-scores", "scores", "peer:onnxruntime", "peer:torch", "peer:lightgbm")
+    lines = [(model, *(each.get(column, "–") for column in columns)) for model, each in found.items()]
+    return table(("model", "features and scores", "scores", "onnxruntime", "PyTorch", "LightGBM"), lines)
+
+
 def promises(rows: Iterable[Found]) -> str:
     """Which promises every list of a scenario kept, and how many lists kept the others."""
     asked: dict[tuple[str, str], list[Found]] = {}
@@ -268,9 +297,11 @@ TABLES: Mapping[str, Callable[[Iterable[Found]], str]] = {
     "blueprints": blueprints,
     "clicks": clicks,
     "cold": cold,
+    "ctr": ctr,
     "item2vec": item2vec,
     "promises": promises,
     "published": published,
+    "ranking": ranking,
     "ratings": ratings,
     "quality": quality,
     "kernels": kernels,
