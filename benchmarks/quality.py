@@ -36,7 +36,8 @@ from shortlist.eval.protocol import Part, Split
 OWN = "shortlist"
 KS = (10, 20)
 MAIN = "ndcg@10"
-ANSWERS = {"global": 20}  # of a validation question, at least: its test asks about years, validation about weeks
+ANSWERS = {("movielens-1m", "global"): 20}
+"""Of a validation question, at least: that test asks about years, its validation about weeks (decision 18)."""
 CHOSEN_BY = {"gowalla": "recall@20"}  # what settings are chosen by, where what is published is not MAIN
 BESIDE = ("recall@10", "ndcg@20", "recall@20", "mrr@20", "novelty@20", "serendipity@20", "diversity@20")
 TOGETHER = ("coverage@20", "gini@20")
@@ -74,7 +75,7 @@ class Ground:
 
     @staticmethod
     def of(name: str, split: Split, folder: Path, environments: Path, quick: bool) -> Ground:
-        valid = _some(split.valid.take(chosen_on(split)), QUICK if quick else TUNED_ON)
+        valid = _some(split.valid.take(chosen_on(name, split)), QUICK if quick else TUNED_ON)
         test = _some(split.test, QUICK) if quick else split.test
         split = Split(split.name, split.train, valid, split.final, test)
         write_job(folder / "valid", split.train, valid, max(KS))
@@ -253,11 +254,10 @@ def met(part: Part) -> NDArray[np.intp]:
     return np.flatnonzero(part.history.length > 0)
 
 
-def chosen_on(split: Split) -> NDArray[np.intp]:
-    """The validation questions that settings are chosen on: of people with a history, and as many answers as they have
-    in the time that the test asks about."""
-    asked = split.valid
-    return np.flatnonzero((asked.history.length > 0) & (asked.relevant.length >= ANSWERS.get(split.name, 1)))
+def chosen_on(name: str, split: Split) -> NDArray[np.intp]:
+    """The validation questions that settings are chosen on: of people with a history, and with enough answers."""
+    asked, least = split.valid, ANSWERS.get((name, split.name), 1)
+    return np.flatnonzero((asked.history.length > 0) & (asked.relevant.length >= least))
 
 
 def _some(part: Part, count: int) -> Part:

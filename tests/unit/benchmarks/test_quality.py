@@ -135,12 +135,14 @@ def test_rows_say_null_where_there_is_no_number(tmp_path):
 
 
 def test_settings_are_chosen_on_people_who_come_back_for_as_much_as_in_the_test(tmp_path, monkeypatch):
-    monkeypatch.setattr(quality, "ANSWERS", {"global": 3})
+    monkeypatch.setattr(quality, "ANSWERS", {("movielens-1m", "global"): 3})
     split = protocol.global_time(synthetic(seed=1).data, test=0.4)
-    chosen = quality.Ground.of("movielens-1m", split, tmp_path, tmp_path, False).valid
+    chosen = quality.Ground.of("movielens-1m", split, tmp_path / "large", tmp_path, False).valid
     assert 0 < len(chosen) < len(split.valid)
     assert chosen.history.length.min() > 0
     assert chosen.relevant.length.min() >= 3
+    other = quality.Ground.of("movielens-100k", split, tmp_path / "small", tmp_path, False).valid
+    assert len(other) == len(quality.met(split.valid)) > len(chosen)
 
 
 def test_who_has_no_history_by_then_is_a_segment_of_its_own(tmp_path, monkeypatch):
