@@ -49,9 +49,10 @@ STAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "near": ("next", "recent", "ease", "knn"),
             "windows": WINDOWS,
             "k": 200,
-            "learn": {"by": "later", "shares": (0.1, 0.2, 0.35, 0.5), "answers": 40},
+            "learn": {"by": "later", "shares": (0.1, 0.2, 0.35, 0.5), "answers": 20},
             "others": 300,
             "trees": {"trees": 150, "depth": 100, "leaves": 15, "rows_in_leaf": 200},
+            "opinions": 1.0,
         },
     },
     "movielens-100k": {

@@ -45,7 +45,8 @@ from shortlist.models.userknn import UserKnn
 from shortlist.models.warp import Warp
 from shortlist.pipeline import Pipeline, Recall
 from shortlist.protocols import Catalog, Feature, Recipe, Scorer, Source
-from shortlist.rank.gbdt import Gbdt
+from shortlist.rank.combsum import CombSum, Ensemble
+from shortlist.rank.gbdt import Gbdt, GbdtModel
 from shortlist.rank.weighted import ZBlend
 from shortlist.recall.popular import Popular
 from shortlist.stores import open_store
@@ -171,7 +172,8 @@ def fused(job: Asked, params: Mapping[str, Any]) -> Answer:
 def two_stage(job: Asked, params: Mapping[str, Any]) -> Answer:
     """Sources of this job's train, ranked by trees that learned from the newest part of it.
 
-    While the trees learn, the sources have seen nothing of the likings they learn from, nor of what came after.
+    While the trees learn, the sources have seen nothing of the likings they learn from, nor of what came after. `bags`
+    of them, each with a seed of its own, speak as one; the plain mean of the sources counts `opinions` times as much.
     """
     start, asked = perf_counter(), 0
     tables: list[tuple[Candidates, Scores]] = []
@@ -182,10 +184,14 @@ def two_stage(job: Asked, params: Mapping[str, Any]) -> Answer:
         asked += len(part)
     told = perf_counter()
     found, label = Candidates.concat([found for found, _ in tables]), np.concatenate([label for _, label in tables])
-    scorer = Gbdt(**params["trees"]).learn(found, label, seed=params["seed"])
+    bags, opinions = params.get("bags", 1), params.get("opinions", 0.0)
+    members = (Gbdt(**params["trees"]),) * bags + ((CombSum(),) if opinions else ())
+    shares = (1 / bags,) * bags + ((opinions,) if opinions else ())
+    scorer = Ensemble(members, shares).learn(found, label, seed=params["seed"] * bags)
+    trees = sum(len(each.root) for each in scorer.scorers if isinstance(each, GbdtModel))
     print(
         f"  sources and candidates of {asked:,} questions, {label.sum():,.0f} answers among them: {told - start:.0f} s;"
-        f" {len(scorer.root)} trees: {perf_counter() - told:.0f} s",
+        f" {trees} trees: {perf_counter() - told:.0f} s",
         file=sys.stderr,
         flush=True,
     )

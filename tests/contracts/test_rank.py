@@ -9,6 +9,7 @@ import pytest
 
 from shortlist.descent import Descent
 from shortlist.rank.calibrate import Calibrated, CalibratedModel
+from shortlist.rank.combsum import CombSum, Ensemble, EnsembleModel
 from shortlist.rank.dcn import Dcn, DcnModel
 from shortlist.rank.deepfm import DeepFm, DeepFmModel
 from shortlist.rank.din import Din, DinModel
@@ -44,6 +45,22 @@ class TestZBlendModel(ScorerContract, AdditiveContract):
     def make(self, world: World) -> ZBlendModel:
         found = candidates(world, world.queries())
         return ZBlend().learn(found, (found.columns["second"] > 0.9).astype(np.float32), seed=0)
+
+
+class TestCombSum(ScorerContract, AdditiveContract):
+    def make(self, world: World) -> CombSum:
+        return CombSum({"second": 0.5})
+
+
+class TestEnsemble(RankerContract):
+    def make(self, world: World) -> Ensemble:
+        return Ensemble((Gbdt(trees=10, rows_in_leaf=5), Logistic(), CombSum()), weights=(1, 1, 0.5))
+
+
+class TestEnsembleModel(ScorerContract, AdditiveContract):
+    def make(self, world: World) -> EnsembleModel:
+        members = (Gbdt(trees=5, rows_in_leaf=5), Calibrated(Logistic()), ReciprocalRank(), CombSum())
+        return learned(Ensemble(members), world)  # type: ignore[no-any-return]
 
 
 def learned(ranker: Any, world: World) -> Any:

@@ -31,8 +31,8 @@ class ZBlend:
     depth: int = 20  # places of the list that count; more than are shown, because that is less noisy
 
     def learn(self, found: Candidates, label: Scores, *, seed: int, weight: Scores | None = None) -> ZBlendModel:
-        names = self.columns or _judges(found.columns)
-        opinion = _opinions(found, names)
+        names = self.columns or _some_judges(found.columns)
+        opinion = opinions(found, names)
         pairs = _Pairs.of(np.concatenate((opinion, _bent(opinion))), found.query, label > 0, self.depth, seed)
         alone = _alone(pairs, len(names))
         heavy = _ascend(pairs, alone)
@@ -54,14 +54,14 @@ class ZBlendModel:
     alone: Scores  # (C,) NDCG of each source without the others, above 0
 
     def score(self, queries: Queries, found: Candidates) -> Scores:
-        opinion = _opinions(found, self.columns)
+        opinion = opinions(found, self.columns)
         together = _sum(self.weight[:, None] * opinion + self.bend[:, None] * _bent(opinion))
         spoken = self._spoken(found, opinion)
         return together if spoken.all() else np.where(spoken, together, _sum(self.alone[:, None] * opinion))
 
     def parts(self, queries: Queries, found: Candidates) -> list[Part]:
         """For each source `NAME` (z) and `NAME, high` (max(z, 0)²)."""
-        opinion = _opinions(found, self.columns)
+        opinion = opinions(found, self.columns)
         bent, spoken = _bent(opinion), self._spoken(found, opinion)
         said = []
         for each, name in enumerate(self.columns):
@@ -75,15 +75,20 @@ class ZBlendModel:
         return says if says.all() else np.bincount(found.query, says)[found.query] > 0
 
 
-def _judges(columns: Columns) -> tuple[str, ...]:
+def judges(columns: Columns) -> tuple[str, ...]:
+    """The sources that `columns` say anything of."""
     completed = [name.removeprefix("score.") for name in columns if name.startswith("score.")]
-    names = tuple(dict.fromkeys([*ops.source_columns(columns), *completed]))
+    return tuple(dict.fromkeys([*ops.source_columns(columns), *completed]))
+
+
+def _some_judges(columns: Columns) -> tuple[str, ...]:
+    names = judges(columns)
     if not names:
         raise ConfigError("the candidates carry no column of a source to blend", where="rank.weighted")
     return names
 
 
-def _opinions(found: Candidates, names: Sequence[str]) -> Scores:
+def opinions(found: Candidates, names: Sequence[str]) -> Scores:
     """(C, N) z-scores of each source, its gaps filled with its least of that query; 0 where it says nothing at all."""
     silent = np.full(len(found), np.nan, np.float32)
     raw = [found.columns.get(f"score.{name}", found.columns.get(name, silent)) for name in names]
