@@ -28,6 +28,7 @@ from benchmarks.peers.process import PeerFailed, Worker
 from benchmarks.rows import ROOT, Row, write
 from shortlist import ops
 from shortlist.descent import Descent
+from shortlist.pipeline import Coarse, GivenLists, Pipeline, Recall
 from shortlist.protocols import Ranker, Scorer
 from shortlist.rank.dcn import Dcn, DcnModel
 from shortlist.rank.fm import Fm, FmModel, Pairs
@@ -35,9 +36,10 @@ from shortlist.rank.gbdt import Gbdt
 from shortlist.rank.inputs import Layer
 from shortlist.rank.learning import Learning
 from shortlist.rank.logistic import Logistic, LogisticModel
-from shortlist.types import Candidates, Columns, Events, Queries
+from shortlist.types import Candidates, Columns, Events, Queries, Ragged
 
 CANDIDATES, ADS, PEOPLE = 500, 100_000, 1000
+KEPT, PAGE = 100, 10  # candidates that a coarse ranker lets through, places of a page
 GOAL = 2.0  # ms
 PERSON = {"segment": 97, "group": 13, "gender": 2, "age": 7, "value": 4, "shopping": 3, "job": 2, "city": 5, "place": 2}
 AD = {"ad": ADS, "category": 6769, "campaign": 20_000, "customer": 20_000, "brand": 10_000}
@@ -166,6 +168,28 @@ def run(times: int, environments: Path) -> list[Row]:
     return rows
 
 
+def pages(times: int) -> list[Row]:
+    """A page of ten from 500 candidates by the pipeline: all of them ranked by DCN-V2, or the hundred that a logistic
+    regression puts first."""
+    facts, requests = Facts.drawn(), [asked(1, seed) for seed in range(50)]
+    cheap, fine = (learned(facts, MODELS[name][1]) for name in ("logistic", "dcn"))
+    rows = []
+    for what, coarse in (("page", None), ("page-with-a-coarse-ranker", Coarse(cheap, KEPT, {"facts": facts}))):
+        pipelines = []
+        for _, found in requests:
+            given = GivenLists(Ragged(np.array([0, len(found)]), {"item": found.item}))
+            recalls, features = {"given": Recall(given, CANDIDATES)}, {"facts": facts}
+            pipelines.append(Pipeline(recalls, features=features, scorer=fine, coarse=coarse))
+        slate, trace = pipelines[0].recommend(requests[0][0], PAGE)
+        wrong = [step for step in trace.steps if step.error]
+        if wrong or len(slate) != PAGE:
+            raise SystemExit(f"a page of {len(slate)}: {wrong}")
+        taken = milliseconds(lambda each: pipelines[each % 50].recommend(requests[each % 50][0], PAGE), times)
+        kept = KEPT if coarse else CANDIDATES
+        rows += _rows("dcn", "shortlist", what, taken, f"recall, merge, features and top {PAGE}; {kept} ranked by it")
+    return rows
+
+
 @dataclass(frozen=True)
 class Counters:
     """As many numbers of each ad as trees read."""
@@ -252,7 +276,7 @@ def main() -> None:
     options.add_argument("--peers", type=Path, default=ROOT / ".benchmarks" / "peers", help="folder of environments")
     given = options.parse_args()
     with threadpool_limits(1):
-        rows = [*run(given.times, given.peers), *trees(given.times)]
+        rows = [*run(given.times, given.peers), *pages(given.times), *trees(given.times)]
     if given.json:
         write(given.json, "ranking", "ads", rows)
 

@@ -249,7 +249,7 @@ def ctr(rows: Iterable[Found]) -> str:
 
 
 def ranking(rows: Iterable[Found]) -> str:
-    """Milliseconds of one request of 500 candidates."""
+    """Milliseconds of one request of 500 candidates; of a page, recall to top ten."""
     found: dict[str, dict[str, str]] = {}
     for row in rows:
         if row["benchmark"] == "ranking":
@@ -257,8 +257,10 @@ def ranking(rows: Iterable[Found]) -> str:
             if row["metric"].endswith("p50-ms"):
                 found.setdefault(row["model"], {})[slot] = f"{row['value']:.2f}"
     columns = ("features-and-scores", "scores", "peer:onnxruntime", "peer:torch", "peer:lightgbm")
+    columns += ("page", "page-with-a-coarse-ranker")
     lines = [(model, *(each.get(column, "–") for column in columns)) for model, each in found.items()]
-    return table(("model", "features and scores", "scores", "onnxruntime", "PyTorch", "LightGBM"), lines)
+    names = ("features and scores", "scores", "onnxruntime", "PyTorch", "LightGBM", "a page", "after a coarse ranker")
+    return table(("model", *names), lines)
 
 
 def promises(rows: Iterable[Found]) -> str:
