@@ -34,6 +34,7 @@ STAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "learn": {"by": "newest", "likings": 8},
             "others": 80,
             "trees": {"rate": 0.06, "rows_in_leaf": 100},
+            "bags": 2,
         },
         "global": {
             "sources": {
@@ -52,6 +53,7 @@ STAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "learn": {"by": "later", "shares": (0.1, 0.2, 0.35, 0.5), "answers": 20},
             "others": 300,
             "trees": {"trees": 150, "depth": 100, "leaves": 15, "rows_in_leaf": 200},
+            "bags": 3,
             "opinions": 1.0,
         },
     },

@@ -157,7 +157,11 @@ def pipeline(sources: Mapping[str, Source], scorer: Scorer | None = None) -> Pip
 
 
 def fused(job: Asked, params: Mapping[str, Any]) -> Answer:
-    """Weights learned on the validation questions in the folder `valid`, then the same sources on this job's train."""
+    """Weights learned on the validation questions in the folder `valid`, then the same sources on this job's train;
+    without such a folder they are added up as they are."""
+    if not params["valid"]:
+        whole = pipeline({name: source(name, each, job.train) for name, each in params["sources"].items()}, CombSum())
+        return lambda: offline.ask(lambda queries, k: whole.recommend(queries, k)[0], job.part, job.k)
     valid = Asked.read(Path(params["valid"]))
     sources = {name: source(name, each, valid.train) for name, each in params["sources"].items()}
     part = valid.part
