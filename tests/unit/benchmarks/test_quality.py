@@ -9,8 +9,9 @@ from scipy.sparse import csr_matrix
 
 from benchmarks import cold, item2vec, quality, rows, spaces
 from benchmarks.peers import process, with_shortlist, worker
-from shortlist.eval import protocol
+from shortlist.eval import offline, protocol
 from shortlist.models.item2vec import Item2Vec
+from shortlist.rank.combsum import CombSum
 from shortlist.testing.world import synthetic
 
 SPACE = {"a": (0, 1, 2, 3, 4, 5), "b": (0, 1, 2, 3, 4, 5), "c": ("x", "y")}
@@ -75,6 +76,18 @@ def test_facts_are_read_back_as_they_were(tmp_path, split):
         assert told[name].dtype == column.dtype
         np.testing.assert_array_equal(told[name], column)
     assert isinstance(told["list"][0], tuple)
+
+
+def test_a_blend_without_a_validation_is_the_sum_of_its_sources(tmp_path, split):
+    """What it says must not come from a blend that was learned, nor change who is asked."""
+    job = with_shortlist.Asked.read(process.write_job(tmp_path, split.final, split.test, 10))
+    params = {"ease": {"reg": 10.0}, "trend": {}}
+    shown = with_shortlist.fused(job, {"valid": "", "sources": params})()
+    sources = {name: with_shortlist.source(name, each, job.train) for name, each in params.items()}
+    summed = with_shortlist.pipeline(sources, CombSum())
+    wanted = offline.ask(lambda queries, k: summed.recommend(queries, k)[0], job.part, 10)
+    assert np.array_equal(shown, wanted)
+    assert (shown[:, 0] >= 0).all()
 
 
 def test_params_with_a_dot_are_for_the_descent(split):
