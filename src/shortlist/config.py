@@ -14,6 +14,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -75,6 +76,7 @@ class EventKinds:
 
     unknown_items: Literal["create", "hold", "reject"] = "hold"  # hold = keep it until the item is put
     kinds: Mapping[str, Kind] = field(default_factory=lambda: DEFAULT_KINDS)
+    context: tuple[str, ...] = ()  # facts of the moment kept with events, beside those of [ingest.NAME]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,11 @@ class Settings:
     @property
     def kinds(self) -> Kinds:
         return Kinds(self.events.kinds)
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """The facts of the moment that are kept with events, whichever way they come."""
+        return tuple(dict.fromkeys([*self.events.context, *chain(*(each.context for each in self.ingest.values()))]))
 
     @property
     def releases_path(self) -> Path:

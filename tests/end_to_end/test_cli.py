@@ -148,6 +148,16 @@ def test_in_the_past_the_history_was_shorter(trained: Path, run: Run) -> None:
     assert [each["id"] for each in nobody] == before
 
 
+def test_facts_of_the_moment_are_names_and_values(trained: Path, run: Run) -> None:
+    person = someone(trained)
+    plain = run("recommend", person, "--config", trained, "--json").json["items"]
+    said = run("recommend", person, "--fact", "pid=430_1", "--fact", "hour=7", "--config", trained, "--json")
+    assert [each["id"] for each in said.json["items"]] == [each["id"] for each in plain]  # nobody reads them here
+    done = run("recommend", person, "--fact", "pid", "--config", trained)
+    assert done.code == 2
+    assert "NAME=VALUE" in done.err
+
+
 def test_an_empty_list_says_that_it_is_empty(trained: Path, run: Run) -> None:
     done = run("recommend", someone(trained), "--where", "'No Such Genre' in genres", "--config", trained)
     assert done.code == 0

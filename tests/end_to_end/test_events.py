@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from shortlist.config import Settings
+from shortlist.data.events import context_number, hashed
 from shortlist.serve import events
 from tests.end_to_end.test_http import Served, problem, serving
 
@@ -267,3 +268,46 @@ def test_streams_end_when_the_server_stops(installation: Settings) -> None:
 
 def test_a_head_request_ends(served: Served) -> None:
     assert served.client.head("/v1/events:stream").status_code == 200
+
+
+# facts of the moment
+
+
+def kept(served: Served) -> dict[str, int]:
+    """What the log says of `place`, by event; 0 = nothing."""
+    found: dict[str, int] = {}
+    for _, batch in served.runtime.stores.log.scan():
+        place = batch.columns.get("place", [-1] * len(batch))
+        found |= {
+            f"{first:016x}{second:016x}": max(int(at), 0)
+            for (first, second), at in zip(batch.id.tolist(), place, strict=True)
+        }
+    return found
+
+
+def test_facts_of_the_moment_are_kept_with_what_happened(installation: Settings) -> None:
+    place = replace(installation, events=replace(installation.events, context=("place",)))
+    with serving(place) as served:
+        before = kept(served)
+        told = served.tell(click(1, facts={"place": "top"}), click(2), click(3, facts={"place": ""}))
+        assert [each["result"] for each in told] == ["accepted"] * 3
+        now = kept(served)
+        said = [now[f"{first:016x}{second:016x}"] for first, second in hashed(["e1", "e2", "e3"]).tolist()]
+        assert said == [context_number("top"), 0, 0]
+        assert before.items() <= now.items()
+
+
+def test_facts_wait_with_an_event_for_its_item(installation: Settings) -> None:
+    with serving(replace(installation, events=replace(installation.events, context=("place",)))) as served:
+        (told,) = served.tell({**click(1, facts={"place": "side"}), "item_id": "not-yet"})
+        assert told["result"] == "held"
+        assert served.client.put("/v1/items/not-yet", json={"fields": {}}).status_code in (200, 201)
+        ((first, second),) = hashed(["e1"]).tolist()
+        assert kept(served)[f"{first:016x}{second:016x}"] == context_number("side")
+
+
+def test_a_fact_that_nobody_keeps_is_refused_with_its_event(served: Served) -> None:
+    told = served.tell(click(1, facts={"plcae": "top"}), click(2))
+    assert [each["result"] for each in told] == ["rejected", "accepted"]
+    assert "'plcae' is not kept" in told[0]["message"]
+    assert "[events] context" in told[0]["message"]

@@ -49,6 +49,17 @@ def moment(text: str) -> Callable[[], int]:
     return lambda: micros
 
 
+def facts(given: Sequence[str] | None) -> dict[str, str]:
+    """What `--fact NAME=VALUE` says."""
+    said = {}
+    for each in given or ():
+        name, sign, value = each.partition("=")
+        if not (name and sign):
+            raise Usage(f"{each!r} is not NAME=VALUE", where="--fact", hint="write it like --fact pid=430548_1007")
+        said[name] = value
+    return said
+
+
 def titles(service: Service) -> list[str]:
     """The item column that people read, when the catalogue has it."""
     name = service.runtime.settings.serve.titles

@@ -13,6 +13,10 @@ Config: TypeAlias = Annotated[
 Count: TypeAlias = Annotated[
     int, typer.Option("--count", "-n", metavar="N", min=1, max=200, help="Places on the list.")
 ]
+Facts: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--fact", metavar="NAME=VALUE", help="Of the moment, such as the place on a page; may be repeated."),
+]
 HERE = Path()
 
 

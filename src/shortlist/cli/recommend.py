@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from shortlist.cli.options import HERE, Config, Count, Json, Quiet, described
+from shortlist.cli.options import HERE, Config, Count, Facts, Json, Quiet, described
 from shortlist.cli.screen import Screen
 
 HELP = described(
@@ -14,6 +14,7 @@ HELP = described(
     shortlist recommend 42 -n 3 --why
     shortlist recommend 42 --where "year >= 1990 and 'Drama' in genres"
     shortlist recommend 42 --at 1998-03-01T00:00:00Z --json
+    shortlist recommend 42 --fact pid=430548_1007
     """,
     """
     The list of one person from the published release, with a reason for each item. Works beside a running server.
@@ -28,13 +29,14 @@ def recommend(
     pipeline: Annotated[str, typer.Option(metavar="NAME", help="Which pipeline answers.")] = "home",
     where: Annotated[str, typer.Option(metavar="CONDITION", help="A condition on item columns.")] = "",
     at: Annotated[str, typer.Option(metavar="TIME", help="With the history up to then (ISO 8601, UTC).")] = "",
+    fact: Facts = None,
     trace: Annotated[bool, typer.Option("--trace", help="What each stage did and how long it took.")] = False,
     why: Annotated[bool, typer.Option("--why", help="Everything that led to each item, stage by stage.")] = False,
     config: Config = HERE,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    from shortlist.cli.answers import asked, show, titles
+    from shortlist.cli.answers import asked, facts, show, titles
     from shortlist.config import load
     from shortlist.serve.problems import Refusal
     from shortlist.serve.why import ExplainRequest, explain
@@ -47,6 +49,7 @@ def recommend(
             scenario=pipeline,
             n=count,
             filter=where,
+            facts=facts(fact),
             explain="full" if trace else "short",
             fields=titles(service),
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shortlist.cli.options import HERE, Config, Count, Json, Quiet, described
+from shortlist.cli.options import HERE, Config, Count, Facts, Json, Quiet, described
 from shortlist.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -33,19 +33,26 @@ def why(
     context: Annotated[str, typer.Option(metavar="ITEM", help="The item in view.")] = "",
     where: Annotated[str, typer.Option(metavar="CONDITION", help="A condition on item columns.")] = "",
     at: Annotated[str, typer.Option(metavar="TIME", help="With the history up to then (ISO 8601, UTC).")] = "",
+    fact: Facts = None,
     config: Config = HERE,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     from msgspec import to_builtins
 
-    from shortlist.cli.answers import asked
+    from shortlist.cli.answers import asked, facts
     from shortlist.config import load
     from shortlist.serve.why import ExplainRequest, explain
 
     screen = Screen(json=json, quiet=quiet)
     ask = ExplainRequest(
-        item_id=item, user_id=user, scenario=scenario, n=count, context=[context] if context else [], filter=where
+        item_id=item,
+        user_id=user,
+        scenario=scenario,
+        n=count,
+        context=[context] if context else [],
+        filter=where,
+        facts=facts(fact),
     )
     with asked(load(config), at) as service:
         told = explain(service, ask, "command-line")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import repeat
 
 import numpy as np
 import polars as pl
@@ -88,12 +89,6 @@ class EventLoad:
         if mapping.unknown_items == "hold" and self.held is None:
             raise ConfigError(
                 'these stores cannot hold events: unknown_items = "hold"', hint='use "create" or "reject"'
-            )
-        if mapping.unknown_items == "hold" and mapping.context:
-            raise ConfigError(
-                f"context = {list(mapping.context)} is not kept with events that are held",
-                where="ingest",
-                hint='unknown_items = "create" or "reject", or load the items first and leave "hold" away',
             )
         self.had_items = self.catalog.size("item") > 0
 
@@ -293,7 +288,9 @@ class EventLoad:
             pl.col("kind").replace_strict(names, return_dtype=pl.String),
             pl.Series("id", ids),
         )
-        notes = [note(row) for row in frame.select(*COLUMNS).iter_rows(named=True)]
+        context = frame.select(pl.col(f"context {name}").alias(name) for name in self.mapping.context)
+        told = context.iter_rows(named=True) if self.mapping.context else repeat(dict[str, int]())
+        notes = [note(row, said) for row, said in zip(frame.select(*COLUMNS).iter_rows(named=True), told, strict=False)]
         new = int(np.sum(self.held.add(frame["item"].to_list(), notes)))
         self.tally.held += new
         self.tally.duplicate += len(notes) - new

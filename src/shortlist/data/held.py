@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -37,9 +37,12 @@ class Held(Protocol):
         ...
 
 
-def note(event: dict[str, Any]) -> str:
-    """One event with the keys of COLUMNS as text; equal events, equal text."""
-    return json.dumps({name: event[name] for name in COLUMNS}, ensure_ascii=False)
+def note(event: dict[str, Any], context: Mapping[str, int] = {}) -> str:
+    """One event with the keys of COLUMNS, and what its context says, as text; equal events, equal text."""
+    said = {name: event[name] for name in COLUMNS}
+    if known := {name: number for name, number in sorted(context.items()) if number}:
+        said["context"] = known
+    return json.dumps(said, ensure_ascii=False)
 
 
 def release(held: Held, items: Sequence[str], catalog: Catalog, log: EventLog, kinds: Kinds, now: int) -> int:
@@ -52,7 +55,10 @@ def release(held: Held, items: Sequence[str], catalog: Catalog, log: EventLog, k
         texts[:] = known  # an event whose kind the configuration has lost waits for it to come back
         if not texts:
             return 0
-        frame = pl.DataFrame(list(known.values()), schema=COLUMNS)
+        frame = pl.DataFrame([[each[name] for name in COLUMNS] for each in known.values()], COLUMNS, orient="row")
+        said = [each.get("context", {}) for each in known.values()]
+        names = sorted({name for each in said for name in each})
+        context = {name: np.array([each.get(name, 0) for each in said], np.int64) for name in names}
         codes = {name: kind.code for name, kind in kinds.table.items()}
         frame = frame.with_columns(pl.col("kind").replace_strict(codes, return_dtype=pl.UInt8))
         user = catalog.rows("user", frame["user"].to_list(), create=True)
@@ -68,5 +74,5 @@ def release(held: Held, items: Sequence[str], catalog: Catalog, log: EventLog, k
             if digits:
                 id[i] = int(digits[:16], 16), int(digits[16:], 16)
         time = np.where(time > now + AHEAD, now, time)
-        events = Events(user, item, kind, value, time, frame["request"].to_numpy(), id)
+        events = Events(user, item, kind, value, time, frame["request"].to_numpy(), id, context)
         return int(np.sum(log.append(events.take(user >= 0))))  # who was erased meanwhile has no row

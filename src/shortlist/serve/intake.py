@@ -9,14 +9,14 @@ from itertools import islice
 import numpy as np
 
 from shortlist import ops
-from shortlist.data.events import hashed, request_number
+from shortlist.data.events import context_number, hashed, request_number
 from shortlist.data.held import AHEAD, note
 from shortlist.dataset import Kinds
 from shortlist.runtime import Runtime
 from shortlist.serve import wire
 from shortlist.serve.metrics import Metrics
 from shortlist.serve.problems import Refusal
-from shortlist.types import Events
+from shortlist.types import Columns, Events
 
 ERASED = "this user was erased; lift that with POST /v1/users/{id}:lift, then they are somebody new"
 
@@ -27,6 +27,7 @@ class Intake:
     def __init__(self, runtime: Runtime, metrics: Metrics) -> None:
         self.runtime, self.metrics = runtime, metrics
         self.catalog, self.kinds = runtime.catalog, runtime.kinds
+        self.context = runtime.settings.context
 
     def take_all(self, lists: Sequence[Sequence[wire.EventInput]]) -> list[list[wire.EventResult]]:
         """`take` for several lists, with one commit for all of them."""
@@ -65,6 +66,14 @@ class Intake:
             kind_code(self.kinds, event.type, "/type")
             if event.time is not None and event.time < wire.EPOCH:
                 raise Refusal("invalid_argument", f"time {event.time.isoformat()} is before 1970", pointer="/time")
+            known = ", ".join(self.context) or "none"
+            if unknown := [name for name in event.facts if name not in self.context]:
+                raise Refusal(
+                    "invalid_argument",
+                    f"the fact {unknown[0]!r} is not kept with events",
+                    hint=f"the configuration names those that are, under [events] context: {known}",
+                    pointer=f"/facts/{unknown[0]}",
+                )
         except Refusal as refused:
             return wire.EventResult(
                 "rejected", _given(event), code=refused.code, message=f"{refused.detail}; {refused.hint}"
@@ -91,7 +100,8 @@ class Intake:
         named = [at for at, event in enumerate(events) if event.event_id is not None]
         ids[named] = hashed([_given(events[at]) for at in named])
         ahead = time > received + AHEAD
-        new = self.runtime.ingest(Events(user, item, kind, value, np.where(ahead, received, time), request, ids))
+        moment = np.where(ahead, received, time)
+        new = self.runtime.ingest(Events(user, item, kind, value, moment, request, ids, self._context(events)))
         results = []
         for event, id, fresh, early in zip(events, ids.tolist(), new.tolist(), ahead.tolist(), strict=True):
             derived = event.event_id is None
@@ -101,6 +111,13 @@ class Intake:
                 result.code, result.message = "time_ahead", "its time is more than five minutes ahead; stored as now"
             results.append(result)
         return results
+
+    def _context(self, events: Sequence[wire.EventInput]) -> Columns:
+        """What the events say of their moment, as numbers, 0 where they do not; no columns when none does."""
+        if not any(event.facts for event in events):
+            return {}
+        said = [_numbers(event) for event in events]
+        return {name: np.array([each.get(name, 0) for each in said], np.int64) for name in self.context}
 
     def _set_aside(self, events: Sequence[wire.EventInput], received: int) -> list[wire.EventResult]:
         """Events about items that nobody knows: kept until somebody does, or refused."""
@@ -154,8 +171,13 @@ def _note(event: wire.EventInput, received: int) -> str:
             "time": received if event.time is None else wire.micros(event.time),
             "request": request_number(event.request_id) if event.request_id else 0,
             "id": "" if event.event_id is None else _digits(hashed([str(event.event_id)])[0].tolist()),
-        }
+        },
+        _numbers(event),
     )
+
+
+def _numbers(event: wire.EventInput) -> dict[str, int]:
+    return {name: context_number(text) for name, text in event.facts.items()}
 
 
 def _digits(id: Sequence[int]) -> str:

@@ -35,6 +35,7 @@ Id: TypeAlias = Annotated[
 ]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339 with a zone")]
 Number: TypeAlias = Annotated[float, Meta(ge=-VALUE, le=VALUE)]
+Facts: TypeAlias = dict[Annotated[str, Meta(max_length=100)], Annotated[str, Meta(max_length=256)]]
 Field: TypeAlias = str | float | bool | list[str]
 
 
@@ -65,7 +66,7 @@ class Question(Struct, forbid_unknown_fields=True):
         str, Meta(max_length=2000, description="condition on item columns: year >= 1990 and 'Drama' in genres")
     ] = ""
     facts: Annotated[
-        dict[Annotated[str, Meta(max_length=100)], Annotated[str, Meta(max_length=256)]],
+        Facts,
         Meta(max_length=20, description="of the moment, such as the place on a page: what features.request reads"),
     ] = {}
     seed: (
@@ -117,6 +118,10 @@ class EventInput(Struct, forbid_unknown_fields=True):
         Id | None, Meta(description="events with the same id have one effect; derived when left out")
     ] = None
     request_id: Annotated[str, Meta(max_length=128, description="of the answer that led to it")] = ""
+    facts: Annotated[
+        Facts,
+        Meta(max_length=20, description="of the moment, such as the place on a page; see [events] context"),
+    ] = {}
 
 
 class EventsRequest(Struct, forbid_unknown_fields=True):

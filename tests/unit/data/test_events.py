@@ -231,10 +231,13 @@ def test_holding_needs_a_place(tmp_path: Path) -> None:
         load(path, mapping, stores.catalog, stores.log, kinds=Kinds(), now=NOW, rejects=tmp_path / "r")
 
 
-def test_what_is_held_keeps_no_context(shop: Shop) -> None:
-    path = shop.write("user_id,item_id,pid\n1,a,7\n")
-    with pytest.raises(ConfigError, match="is not kept with events that are held"):
-        shop.load(path, unknown_items="hold", context=("pid",))
+def test_what_is_held_keeps_its_context(shop: Shop) -> None:
+    path = shop.write(f"user_id,item_id,t,pid\n1,a,{SPRING},top\n2,a,{SPRING},\n3,a,{SPRING},side\n")
+    assert shop.load(path, time="t", unknown_items="hold", context=("pid",)).held == 3
+    assert shop.load(shop.write("item_id\na\n", "items.csv"), entity="items").released == 3
+    ((_, events),) = shop.stores.log.scan()
+    said = dict(zip(shop.stores.catalog.ids("user", events.user), events.columns["pid"].tolist(), strict=True))
+    assert said == {"1": context_number("top"), "2": 0, "3": context_number("side")}
 
 
 # ids
