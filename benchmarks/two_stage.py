@@ -34,7 +34,6 @@ STAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "learn": {"by": "newest", "likings": 8},
             "others": 80,
             "trees": {"rate": 0.06, "rows_in_leaf": 100},
-            "bags": 2,
         },
         "global": {
             "sources": {
