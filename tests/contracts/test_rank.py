@@ -54,12 +54,12 @@ class TestCombSum(ScorerContract, AdditiveContract):
 
 class TestEnsemble(RankerContract):
     def make(self, world: World) -> Ensemble:
-        return Ensemble((Gbdt(trees=10, rows_in_leaf=5), Logistic(), CombSum()), weights=(1, 1, 0.5))
+        return Ensemble((Gbdt(trees=10, rows_in_leaf=5, threads=1), Logistic(), CombSum()), weights=(1, 1, 0.5))
 
 
 class TestEnsembleModel(ScorerContract, AdditiveContract):
     def make(self, world: World) -> EnsembleModel:
-        members = (Gbdt(trees=5, rows_in_leaf=5), Calibrated(Logistic()), ReciprocalRank(), CombSum())
+        members = (Gbdt(trees=5, rows_in_leaf=5, threads=1), Calibrated(Logistic()), ReciprocalRank(), CombSum())
         return learned(Ensemble(members), world)  # type: ignore[no-any-return]
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shortlist import _kernels, ops, progress
 from shortlist.errors import ConfigError, ShapeError
-from shortlist.rank import labels
+from shortlist.rank import boosting, labels
 from shortlist.rank.layout import OUTPUTS, kind_of, width_of
 from shortlist.types import Candidates, Columns, Part, Queries, Rows, Scores, Vectors
 
@@ -49,6 +49,7 @@ class Gbdt:
     positive: float = 1.0  # how often a row labelled 1 counts (binary); probabilities are corrected for it
     kept: float = 1.0  # share of the rows labelled 0 that are in the table (binary); probabilities are corrected for it
     threads: int = 0  # 0 = all
+    checkpoint: str = ""  # file (.json) that an interrupted training goes on from, written every 50 trees; empty = none
 
     def __post_init__(self) -> None:
         if min(self.leaves - 1, self.rows_in_leaf, self.depth, self.patience) < 1 or self.trees < 0:
@@ -89,14 +90,22 @@ class Gbdt:
                 lightgbm.Dataset(value[at], target[at], group=size, weight=times, reference=reference, **given)
             )
         watched = len(rows[1]) > 0
-        booster = lightgbm.train(
-            self._params(seed),
-            parts[0],
-            self.trees or MOST,
-            valid_sets=[parts[1]] if watched else None,
-            callbacks=[_tell, *([lightgbm.early_stopping(self.patience, verbose=False)] if watched else [])],
-        )
-        kept = booster.best_iteration if watched else booster.num_trees()
+        params, most = self._params(seed), self.trees or MOST
+        if self.checkpoint:
+            same = replace(self, checkpoint="", threads=0)
+            key = boosting.key_of(seed, (same, names), value, target, often, found.query)
+            path = boosting.place(self.checkpoint, key)
+            some = parts if watched else parts[:1]
+            booster, kept = boosting.grown(lightgbm, params, some, most, self.patience, path, key, _tell)
+        else:
+            booster = lightgbm.train(
+                params,
+                parts[0],
+                most,
+                valid_sets=[parts[1]] if watched else None,
+                callbacks=[_tell, *([lightgbm.early_stopping(self.patience, verbose=False)] if watched else [])],
+            )
+            kept = booster.best_iteration if watched else booster.num_trees()
         shift = labels.shift(self.positive, self.kept) if self.objective == "binary" else 0.0
         trees = booster.dump_model(num_iteration=kept)["tree_info"] if kept else []
         return _model(names, width, self.coded, trees, shift, self.objective == "binary")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Literal
 
 import lightgbm
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from shortlist import _kernels
 from shortlist.errors import ConfigError, ShapeError
-from shortlist.rank import gbdt
+from shortlist.rank import boosting, gbdt
 from shortlist.rank.gbdt import Gbdt, GbdtModel
 from shortlist.types import Candidates, Queries
 
@@ -168,3 +170,89 @@ def test_rows_with_too_few_columns_are_refused() -> None:
     with pytest.raises(ValueError, match="too few columns"):
         model.forest.sums(np.zeros((2, 1), np.float32))
     assert isinstance(model.forest, _kernels.Forest)
+
+
+# going on
+
+
+class Interrupted(Exception):
+    """Somebody pressed a key."""
+
+
+def interrupted_after(trees: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Growing ends at so many trees; gives the numbers of the trees that were grown."""
+    seen: list[int] = []
+
+    def tell(turn: object) -> None:
+        seen.append(turn.iteration + 1)  # type: ignore[attr-defined]
+        if len(seen) == trees:
+            raise Interrupted
+
+    monkeypatch.setattr(gbdt, "_tell", tell)
+    return seen
+
+
+@pytest.mark.parametrize("objective", ["lambdarank", "binary"])
+@pytest.mark.parametrize("trees", [130, 0])
+def test_what_was_interrupted_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: Literal["lambdarank", "binary"], trees: int
+) -> None:
+    found, label = rows(6000)
+    given = {"objective": objective, "leaves": 7, "rate": 0.1, "patience": 60, "threads": 1, "row_share": 0.5}
+    first = Gbdt(trees=trees, checkpoint=str(tmp_path / "one.json"), **given)  # type: ignore[arg-type]
+    whole = first.learn(found, label, seed=3)
+    assert len(whole.root) == trees or not trees
+    assert not list(tmp_path.iterdir())
+    again = replace(first, checkpoint=str(tmp_path / "two.json"))
+    with monkeypatch.context() as patch:
+        interrupted_after(boosting.ROUND + 9, patch)
+        with pytest.raises(Interrupted):
+            again.learn(found, label, seed=3)
+    assert len(list(tmp_path.iterdir())) == 1
+    with monkeypatch.context() as patch:
+        seen = interrupted_after(10_000, patch)
+        resumed = again.learn(found, label, seed=3)
+    assert seen[0] == boosting.ROUND + 1  # the first round is not grown again
+    for each in fields(GbdtModel):
+        np.testing.assert_equal(getattr(resumed, each.name), getattr(whole, each.name))
+    assert not list(tmp_path.iterdir())
+
+
+def test_rounds_learn_as_well_as_one_training(tmp_path: Path) -> None:
+    found, label = rows(6000)
+    others, truth = rows(2000, seed=8)
+
+    def shown_first(checkpoint: str) -> float:
+        model = Gbdt(leaves=7, rate=0.1, threads=1, checkpoint=checkpoint).learn(found, label, seed=3)
+        score = model.score(asked(others), others).reshape(-1, 20)
+        return float(np.mean(truth.reshape(-1, 20)[np.arange(len(score)), score.argmax(axis=1)]))
+
+    assert shown_first(str(tmp_path / "trees.json")) > shown_first("") - 0.05 > 0.4
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "of another", "held": [], "trees": ""}'])
+def test_a_checkpoint_that_says_nothing_is_as_if_there_were_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    found, label = rows(1000)
+    ranker = Gbdt(trees=60, leaves=4, threads=1, checkpoint=str(tmp_path / "trees.json"))
+    with monkeypatch.context() as patch:
+        interrupted_after(55, patch)
+        with pytest.raises(Interrupted):
+            ranker.learn(found, label, seed=0)
+    (path,) = tmp_path.iterdir()
+    path.write_text(text)
+    with monkeypatch.context() as patch:
+        seen = interrupted_after(10_000, patch)
+        ranker.learn(found, label, seed=0)
+    assert seen[0] == 1
+
+
+def test_other_rows_have_a_checkpoint_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranker = Gbdt(trees=60, leaves=4, threads=1, checkpoint=str(tmp_path / "trees.json"))
+    for seed in (0, 1):
+        with monkeypatch.context() as patch:
+            interrupted_after(55, patch)
+            with pytest.raises(Interrupted):
+                ranker.learn(*rows(1000, seed=seed), seed=0)
+    assert len(list(tmp_path.iterdir())) == 2
