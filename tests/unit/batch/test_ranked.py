@@ -6,6 +6,8 @@ import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from shortlist.batch.train import Trained, hidden, labelled, train
 from shortlist.config import Settings
 from shortlist.features.counts import Counts
 from shortlist.pipeline import Pipeline, Trace
+from shortlist.rank.combsum import EnsembleModel
 from shortlist.rank.gbdt import GbdtModel
 from shortlist.stores import ROLES, Stores, open_stores
 from shortlist.testing.world import World, synthetic
@@ -28,10 +31,15 @@ def world() -> World:
     return synthetic()
 
 
+def tables() -> list[dict[str, Any]]:
+    """What the page shows: a whole configuration, then another ranker for it."""
+    shown = re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.S)
+    return [tomllib.loads(dedent(text)) for text in shown]
+
+
 @pytest.fixture(scope="module")
 def settings() -> Settings:
-    (table,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.S)
-    told = tomllib.loads(table)
+    told, _ = tables()
     told["pipelines"]["home"]["rank"] |= {"rows_in_leaf": 5, "threads": 1, "trees": 30}  # the world is small
     return config.parse(told, home=Path("nowhere"))
 
@@ -125,6 +133,26 @@ def test_what_serving_shows_is_what_replay_computes(world: World, home: Pipeline
 def test_the_second_stage_survives_a_release(world: World, home: Pipeline, stores: Stores, tmp_path: Path) -> None:
     version = release.save(tmp_path, {"home": home}, {"created": "2026-01-01T00:00:00"})
     loaded = release.load(tmp_path, version, {role: getattr(stores, role) for role in ROLES}).pipelines["home"]
+    queries = world.queries(np.arange(20))
+    ours, theirs = home.recommend(queries, 10)[0], loaded.recommend(queries, 10)[0]
+    np.testing.assert_array_equal(ours.item, theirs.item)
+    np.testing.assert_array_equal(ours.columns["score"], theirs.columns["score"])
+
+
+def test_the_second_ranker_of_the_page_is_learned_served_and_released(
+    world: World, settings: Settings, stores: Stores, tmp_path: Path
+) -> None:
+    (_, told), roles = tables(), {role: getattr(stores, role) for role in ROLES}
+    rank = told["pipelines"]["home"]["rank"]
+    for each in rank["rankers"][:2]:
+        each |= {"rows_in_leaf": 5, "threads": 1, "trees": 30}
+    page = replace(settings.pipelines["home"], rank=rank)
+    home = train(replace(settings, pipelines={"home": page}), world.data, roles).pipelines["home"]
+    assert isinstance(home.scorer, EnsembleModel)
+    assert [type(each).__name__ for each in home.scorer.scorers] == ["GbdtModel", "GbdtModel", "CombSum"]
+    assert found(world, home) > world.likes.mean()
+    version = release.save(tmp_path, {"home": home}, {"created": "2026-01-01T00:00:00"})
+    loaded = release.load(tmp_path, version, roles).pipelines["home"]
     queries = world.queries(np.arange(20))
     ours, theirs = home.recommend(queries, 10)[0], loaded.recommend(queries, 10)[0]
     np.testing.assert_array_equal(ours.item, theirs.item)
